@@ -1,0 +1,137 @@
+// One change of the stream into the tables. The old row that Postgres sent must be the row held: any difference means that
+// something was lost on the way, and the caller must throw this state away and ask for a snapshot.
+import { held, keysHeld, put, readRow, remove, rowKey } from './tables.ts';
+import { nothingTouched, touch } from './touched.ts';
+import { tableNames } from '../protocol/tables.ts';
+import { unreachable } from '../protocol/assert.ts';
+import type { Change, WireRow } from '../protocol/commit.ts';
+import type { Effects } from './effect.ts';
+import type { TableName } from '../protocol/tables.ts';
+import type { Tables, TypedRow } from './tables.ts';
+import type { Touched } from './touched.ts';
+
+/** The rows held are not the ones the stream speaks of; the message says which table and how, never the contents. */
+export class Divergence extends Error {
+  override readonly name = 'Divergence';
+}
+
+/** Applies `changes` in order, adds their saves to `effects`, and returns what they touched. Throws {@link Divergence}. */
+export function applyChanges(tables: Tables, changes: readonly Change[], effects: Effects): Touched {
+  const touched = nothingTouched();
+  for (const change of changes) applyChange(tables, change, touched, effects);
+  return touched;
+}
+
+/** Makes the tables equal to `rows`, a table left out meaning no rows; adds saves for what differs, and returns what that touched. */
+export function applyRows(
+  tables: Tables,
+  rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>,
+  effects: Effects,
+): Touched {
+  const touched = nothingTouched();
+  for (const table of tableNames) {
+    const keys = new Set<string>();
+    for (const row of rows[table] ?? []) {
+      const key = keyOf(table, row);
+      keys.add(key);
+      putWireRow(tables, table, key, row, touched, effects);
+    }
+    for (const key of keysHeld(tables, table)) if (!keys.has(key)) removeRow(tables, table, key, touched, effects);
+  }
+  return touched;
+}
+
+function applyChange(tables: Tables, change: Change, touched: Touched, effects: Effects): void {
+  const { table } = change;
+  switch (change.op) {
+    case 'insert': {
+      const key = keyOf(table, change.new);
+      if (held(tables, table, key) !== null) throw new Divergence(`${table}: an inserted row was held already`);
+      putWireRow(tables, table, key, change.new, touched, effects);
+      return;
+    }
+    case 'update': {
+      const key = keyOf(table, change.old);
+      expectHeld(tables, table, key, change.old);
+      putWireRow(tables, table, key, change.new, touched, effects);
+      return;
+    }
+    case 'delete': {
+      const key = keyOf(table, change.old);
+      expectHeld(tables, table, key, change.old);
+      removeRow(tables, table, key, touched, effects);
+      return;
+    }
+    case 'truncate': {
+      for (const key of keysHeld(tables, table)) {
+        const removed = remove(tables, table, key);
+        if (removed !== null) touch(touched, removed);
+      }
+      effects.saves.push({ type: 'delete-rows', table });
+      return;
+    }
+  }
+  unreachable(change);
+}
+
+function putWireRow(
+  tables: Tables,
+  table: TableName,
+  key: string,
+  row: WireRow,
+  touched: Touched,
+  effects: Effects,
+): void {
+  const before = held(tables, table, key);
+  const after = readRow(table, row);
+  effects.saves.push({ type: 'put-row', table, key, row });
+  if (after !== null && before !== null && isSame(before, after)) return;
+  if (before !== null) touch(touched, before);
+  if (after === null) {
+    remove(tables, table, key);
+    tables.unreadable.add(`${table}/${key}`);
+    effects.notes.push({ event: 'row_unreadable', table, key });
+    return;
+  }
+  put(tables, key, after);
+  touch(touched, after);
+  if (before !== null && after.table === 'resources' && isReaddressed(before, after)) {
+    touched.readdressed.add(after.row.id);
+  }
+}
+
+function removeRow(tables: Tables, table: TableName, key: string, touched: Touched, effects: Effects): void {
+  const removed = remove(tables, table, key);
+  if (removed !== null) touch(touched, removed);
+  effects.saves.push({ type: 'delete-row', table, key });
+}
+
+function expectHeld(tables: Tables, table: TableName, key: string, old: WireRow): void {
+  if (tables.unreadable.has(`${table}/${key}`)) return;
+  const before = held(tables, table, key);
+  if (before === null) throw new Divergence(`${table}: a changed row was not held`);
+  const expected = readRow(table, old);
+  if (expected === null || !isSame(before, expected))
+    throw new Divergence(`${table}: a changed row was held differently`);
+}
+
+function keyOf(table: TableName, row: WireRow): string {
+  const key = rowKey(table, row);
+  if (key === null) throw new Divergence(`${table}: a row came without its key`);
+  return key;
+}
+
+/** Both come from one schema, so equal rows print equally. */
+function isSame(a: TypedRow, b: TypedRow): boolean {
+  return JSON.stringify(a.row) === JSON.stringify(b.row);
+}
+
+function isReaddressed(before: TypedRow, after: TypedRow): boolean {
+  return (
+    before.table === 'resources' &&
+    after.table === 'resources' &&
+    (before.row.address !== after.row.address ||
+      before.row.type !== after.row.type ||
+      before.row.ip_stack !== after.row.ip_stack)
+  );
+}

@@ -1,0 +1,141 @@
+// Everything that follows from changed rows, in the turn that changed them: grants judged again, gateways told first, then
+// clients, then the sessions closed that may not go on.
+import { accessOf } from './access.ts';
+import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource, putGrant } from './grants.ts';
+import { endOf, endSession, initGateway } from './sessions.ts';
+import { isPair, partners } from './tables.ts';
+import { patchClient } from './patch.ts';
+import type { ActorId, ClientId, ResourceId } from '../protocol/ids.ts';
+import type { ClientSession, Grant, LiveGrant, Session, State } from './state.ts';
+import type { CloseCause } from '../protocol/reasons.ts';
+import type { Effects } from './effect.ts';
+import type { Env } from './env.ts';
+import type { PolicyId } from '../protocol/ids.ts';
+import type { Touched } from './touched.ts';
+
+/** Brings grants, views and sessions in line with the rows, as far as `touched` reaches. */
+export function settle(state: State, touched: Touched, slugBefore: string | null, effects: Effects, env: Env): void {
+  const interrupted = new Map<ClientId, Set<ResourceId>>();
+  for (const grant of grantsInReach(state, touched)) {
+    if (grant.phase === 'live') judge(state, grant, touched, interrupted, effects);
+  }
+  const ending = sessionsToEnd(state);
+  for (const session of state.sessions.values()) {
+    if (session.role !== 'client' || !session.joined || ending.has(session)) continue;
+    patchInReach(state, session, touched, interrupted.get(session.deviceId) ?? new Set(), effects);
+  }
+  if (touched.everything) announceSlug(state, slugBefore, ending, effects, env);
+  for (const [session, cause] of ending) endSession(state, session, cause, effects);
+}
+
+/** The policy by which a live grant still stands, or null when it may not. */
+export function standsBy(state: State, grant: LiveGrant): PolicyId | null {
+  const { rows, sitesOfResource } = state.tables;
+  const client = rows.clients.get(grant.clientId);
+  const token = rows.tokens.get(grant.tokenId);
+  const gateway = rows.gateways.get(grant.gatewayId);
+  if (client === undefined || token === undefined || gateway === undefined) return null;
+  if (token.actor_id !== client.actor_id || (token.expires_at ?? Infinity) <= state.now) return null;
+  if (grant.expiresAt <= state.now || !isPair(sitesOfResource, grant.resourceId, gateway.group_id)) return null;
+  return accessOf(state, client.actor_id, grant.resourceId)?.policyId ?? null;
+}
+
+function judge(
+  state: State,
+  grant: LiveGrant,
+  touched: Touched,
+  interrupted: Map<ClientId, Set<ResourceId>>,
+  effects: Effects,
+): void {
+  const policyId = touched.readdressed.has(grant.resourceId) ? null : standsBy(state, grant);
+  if (policyId === grant.policyId) return;
+  if (policyId !== null) {
+    putGrant(state, { ...grant, policyId }, effects);
+    return;
+  }
+  endGrant(state, grant, effects);
+  const resources = interrupted.get(grant.clientId);
+  if (resources === undefined) interrupted.set(grant.clientId, new Set([grant.resourceId]));
+  else resources.add(grant.resourceId);
+}
+
+/** Every grant that `touched` can bear on, each once, in the order they were made. */
+function grantsInReach(state: State, touched: Touched): Iterable<Grant> {
+  if (touched.everything) return [...state.grants.values()];
+  const found = new Set<Grant>();
+  const note = (grants: readonly Grant[]) => {
+    for (const grant of grants) found.add(grant);
+  };
+  for (const clientId of touched.clients) note(grantsOfClient(state, clientId));
+  for (const actorId of touched.actors) {
+    for (const clientId of partners(state.tables.clientsOfActor, actorId)) note(grantsOfClient(state, clientId));
+  }
+  for (const gatewayId of touched.gateways) note(grantsOfGateway(state, gatewayId));
+  for (const resourceId of touched.resources) note(grantsOfResource(state, resourceId));
+  if (touched.tokens.size > 0) note([...state.grants.values()].filter((grant) => isOfToken(grant, touched)));
+  return found;
+}
+
+function isOfToken(grant: Grant, touched: Touched): boolean {
+  return grant.phase === 'live' && touched.tokens.has(grant.tokenId);
+}
+
+function sessionsToEnd(state: State): Map<Session, CloseCause> {
+  const ending = new Map<Session, CloseCause>();
+  for (const session of state.sessions.values()) {
+    const cause = endOf(state, session);
+    if (cause !== null) ending.set(session, cause);
+  }
+  return ending;
+}
+
+function patchInReach(
+  state: State,
+  session: ClientSession,
+  touched: Touched,
+  interrupted: ReadonlySet<ResourceId>,
+  effects: Effects,
+): void {
+  const isWhole = touched.everything || touched.actors.has(session.actorId) || touched.clients.has(session.deviceId);
+  const resources = isWhole ? ('all' as const) : resourcesInReach(state, session, touched);
+  if (isWhole || interrupted.size > 0 || resources.length > 0) {
+    patchClient(state, session, resources, interrupted, effects);
+  }
+}
+
+/** The touched resources that the client was told of, or may have to be told of. */
+function resourcesInReach(state: State, session: ClientSession, touched: Touched): ResourceId[] {
+  const announced = state.announced.get(session.id)?.resources;
+  const found: ResourceId[] = [];
+  for (const resourceId of touched.resources) {
+    if (announced?.has(resourceId) === true || isNamed(state, session.actorId, resourceId)) found.push(resourceId);
+  }
+  for (const siteId of touched.sites) {
+    for (const resourceId of partners(state.tables.resourcesOfSite, siteId)) {
+      if (announced?.has(resourceId) === true) found.push(resourceId);
+    }
+  }
+  return found;
+}
+
+function isNamed(state: State, actorId: ActorId, resourceId: ResourceId): boolean {
+  for (const policyId of partners(state.tables.policiesOfResource, resourceId)) {
+    const groupId = state.tables.rows.policies.get(policyId)?.actor_group_id;
+    if (groupId !== undefined && isPair(state.tables.groupsOfActor, actorId, groupId)) return true;
+  }
+  return false;
+}
+
+function announceSlug(
+  state: State,
+  slugBefore: string | null,
+  ending: ReadonlyMap<Session, CloseCause>,
+  effects: Effects,
+  env: Env,
+): void {
+  const [account] = state.tables.rows.accounts.values();
+  if (account === undefined || account.slug === slugBefore) return;
+  for (const session of state.sessions.values()) {
+    if (session.role === 'gateway' && session.joined && !ending.has(session)) initGateway(state, session, effects, env);
+  }
+}

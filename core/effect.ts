@@ -1,0 +1,52 @@
+// Everything an account's object may be told to do. Saves come first and are one transaction; sends follow in order.
+import type { CloseCause } from '../protocol/reasons.ts';
+import type { FlowId } from '../protocol/ids.ts';
+import type { Grant, Session } from './state.ts';
+import type { Position, WireRow } from '../protocol/commit.ts';
+import type { Ref } from '../protocol/framing.ts';
+import type { Refusal } from '../protocol/link.ts';
+import type { Role } from '../protocol/roles.ts';
+import type { TableName } from '../protocol/tables.ts';
+import type { ToClient } from '../protocol/device/client.ts';
+import type { ToGateway } from '../protocol/device/gateway.ts';
+
+export type Save =
+  | { readonly type: 'put-row'; readonly table: TableName; readonly key: string; readonly row: WireRow }
+  | { readonly type: 'delete-row'; readonly table: TableName; readonly key: string }
+  | { readonly type: 'delete-rows'; readonly table: TableName }
+  | { readonly type: 'put-grant'; readonly grant: Grant }
+  | { readonly type: 'delete-grant'; readonly flowId: FlowId }
+  | { readonly type: 'put-position'; readonly position: Position }
+  | { readonly type: 'put-session'; readonly session: Session };
+
+export type Send =
+  | { readonly type: 'to-client'; readonly sessionId: string; readonly message: ToClient }
+  | { readonly type: 'to-gateway'; readonly sessionId: string; readonly message: ToGateway }
+  | {
+      readonly type: 'reply';
+      readonly sessionId: string;
+      readonly topic: Role;
+      readonly ref: Ref;
+      readonly answer: 'ok' | { readonly reason: string };
+    }
+  | { readonly type: 'close'; readonly sessionId: string; readonly cause: CloseCause };
+
+/** The answer to `connect`. */
+export type Admission =
+  | { readonly type: 'admitted'; readonly session: Session }
+  | { readonly type: 'refused'; readonly refusal: Refusal };
+
+/** What one input leads to. */
+export type Effects = {
+  readonly saves: Save[];
+  readonly sends: Send[];
+  /** Things worth a log line, without row contents. */
+  readonly notes: { readonly event: string; readonly [field: string]: string | number }[];
+  admission: Admission | null;
+  /** When to send a tick, milliseconds since 1970-01-01 UTC; null when nothing changes by itself. */
+  wakeAt: number | null;
+};
+
+export function noEffects(): Effects {
+  return { saves: [], sends: [], notes: [], admission: null, wakeAt: null };
+}

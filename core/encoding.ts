@@ -1,0 +1,60 @@
+// Bytes into text and back, without a platform: hex, base64 (RFC 4648 section 4) and base32 (section 6, lower case, no
+// padding).
+
+const base64Alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
+const base32Alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+
+/** One byte per character. Throws RangeError for a character above 127. */
+export function asciiToBytes(text: string): Uint8Array {
+  return Uint8Array.from(text, (character) => {
+    const code = character.charCodeAt(0);
+    if (code > 127) throw new RangeError('expected ASCII text');
+    return code;
+  });
+}
+
+/** Pairs of hex digits into bytes; the input is known to be well-formed. */
+export function hexToBytes(hex: string): Uint8Array {
+  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16));
+}
+
+export function bytesToHex(bytes: Uint8Array): string {
+  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+}
+
+/** With padding. */
+export function bytesToBase64(bytes: Uint8Array): string {
+  const digits = toDigits(bytes, 6, base64Alphabet);
+  return digits + '='.repeat((4 - (digits.length % 4)) % 4);
+}
+
+/** Lower case, without padding. */
+export function bytesToBase32(bytes: Uint8Array): string {
+  return toDigits(bytes, 5, base32Alphabet);
+}
+
+export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array {
+  const joined = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let offset = 0;
+  for (const part of parts) {
+    joined.set(part, offset);
+    offset += part.length;
+  }
+  return joined;
+}
+
+function toDigits(bytes: Uint8Array, bitsPerDigit: number, alphabet: string): string {
+  const mask = (1 << bitsPerDigit) - 1;
+  let text = '';
+  let buffer = 0;
+  let bits = 0;
+  for (const byte of bytes) {
+    buffer = ((buffer << 8) | byte) & 0xffff;
+    bits += 8;
+    while (bits >= bitsPerDigit) {
+      bits -= bitsPerDigit;
+      text += alphabet[(buffer >> bits) & mask];
+    }
+  }
+  return bits === 0 ? text : text + alphabet[(buffer << (bitsPerDigit - bits)) & mask];
+}

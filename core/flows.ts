@@ -1,0 +1,257 @@
+// One life of a flow: asked by a client, put to a gateway, accepted by it, told to the client (P10), with candidates both
+// ways while it lives.
+//
+//   create_flow ──▶ authorize_flow ──▶ flow_authorized ──▶ flow_created
+//        │                │ no answer within answerMsMax
+//        │                └─▶ reject_access, then the next gateway, else flow_creation_failed (offline)
+//        └─▶ flow_creation_failed
+//
+// A repeated request makes no second grant: while the gateway's answer is awaited under the same keys it is swallowed,
+// otherwise the same gateway is asked again, since it may have dropped the peer or a key may be new.
+import * as v from 'valibot';
+import { authorize } from './authorize.ts';
+import { bytesToHex } from './encoding.ts';
+import { clientSession, gatewaySession } from './state.ts';
+import { dropGrant, endGrant, grantsOfClient, liveGrant, newFlowId, putGrant, sharesGrant } from './grants.ts';
+import { flowId } from '../protocol/ids.ts';
+import { gatewayResource } from './render.ts';
+import { iceCredentials, presharedKey } from './secrets.ts';
+import type { ClientSession, GatewaySession, LiveGrant, State } from './state.ts';
+import type { Effects } from './effect.ts';
+import type { Env } from './env.ts';
+import type { FromClient } from '../protocol/device/client.ts';
+import type { FromGateway } from '../protocol/device/gateway.ts';
+import type { GatewayId, ResourceId } from '../protocol/ids.ts';
+
+/** A gateway that has not answered after this long is given up for the request, milliseconds. */
+export const answerMsMax = 10_000;
+
+type CreateFlow = Extract<FromClient, { type: 'create_flow' }>;
+
+export function createFlow(state: State, client: ClientSession, request: CreateFlow, effects: Effects, env: Env): void {
+  const { resource_id: resourceId, connected_gateway_ids: preferred } = request;
+  const existing = liveGrant(state, client.deviceId, resourceId);
+  if (existing !== null) {
+    const gateway = gatewaySession(state, existing.gatewayId);
+    if (isAwaited(existing, client, gateway)) return;
+    if (gateway !== null && !state.stale) {
+      ask(state, existing, client, gateway, existing.question?.givenUp ?? [], effects, env);
+      return;
+    }
+    if (gateway === null) endGrant(state, existing, effects);
+  }
+  grantAnew(state, client, resourceId, { preferred, excluded: [] }, effects, env);
+}
+
+/** The gateway accepts what `ref` stands for; answers `invalid_ref` for anything that is not its own open question. */
+export function flowAuthorized(
+  state: State,
+  gateway: GatewaySession,
+  ref: string,
+  effects: Effects,
+  env: Env,
+): 'ok' | { readonly reason: string } {
+  const grant = grantOfRef(state, ref);
+  const question = grant?.question ?? null;
+  if (grant === null || question === null || grant.gatewayId !== gateway.deviceId) return { reason: 'invalid_ref' };
+  if (question.gatewayPublicKey !== gateway.publicKey) return { reason: 'invalid_ref' };
+  putGrant(state, { ...grant, acknowledged: true, question: null }, effects);
+  const client = clientSession(state, grant.clientId);
+  if (client?.publicKey === question.clientPublicKey) tellClient(state, grant, client, gateway, effects, env);
+  return 'ok';
+}
+
+/** Passes candidates on to those of the peers with whom a grant is shared; others are the same as peers that do not exist. */
+export function relayFromClient(
+  state: State,
+  client: ClientSession,
+  message: Extract<FromClient, { type: 'candidates' }>,
+  effects: Effects,
+): void {
+  for (const gatewayId of new Set(message.gateway_ids)) {
+    const gateway = gatewaySession(state, gatewayId);
+    if (gateway === null || !sharesGrant(state, client.deviceId, gatewayId)) continue;
+    const payload = { client_id: client.deviceId, candidates: message.candidates };
+    effects.sends.push({ type: 'to-gateway', sessionId: gateway.id, message: { event: message.event, payload } });
+  }
+}
+
+export function relayFromGateway(
+  state: State,
+  gateway: GatewaySession,
+  message: Extract<FromGateway, { type: 'candidates' }>,
+  effects: Effects,
+): void {
+  for (const clientId of new Set(message.client_ids)) {
+    const client = clientSession(state, clientId);
+    if (client === null || !sharesGrant(state, clientId, gateway.deviceId)) continue;
+    const payload = { gateway_id: gateway.deviceId, candidates: message.candidates };
+    effects.sends.push({ type: 'to-client', sessionId: client.id, message: { event: message.event, payload } });
+  }
+}
+
+/** Puts every open question of a gateway again, after its init and under the present keys. */
+export function askAgain(
+  state: State,
+  gateway: GatewaySession,
+  grants: readonly LiveGrant[],
+  effects: Effects,
+  env: Env,
+): void {
+  for (const grant of grants) {
+    if (grant.question === null) continue;
+    const client = clientSession(state, grant.clientId);
+    if (client !== null) ask(state, grant, client, gateway, grant.question.givenUp, effects, env);
+  }
+}
+
+/** The gateway did not answer in time: it is rejected, and the next one is asked. */
+export function giveUp(state: State, grant: LiveGrant, effects: Effects, env: Env): void {
+  const excluded = [...(grant.question?.givenUp ?? []), grant.gatewayId];
+  endGrant(state, grant, effects);
+  const client = clientSession(state, grant.clientId);
+  if (client !== null) grantAnew(state, client, grant.resourceId, { preferred: [], excluded }, effects, env);
+}
+
+function grantAnew(
+  state: State,
+  client: ClientSession,
+  resourceId: ResourceId,
+  gateways: { readonly preferred: readonly GatewayId[]; readonly excluded: readonly GatewayId[] },
+  effects: Effects,
+  env: Env,
+): void {
+  const decision = authorize(state, client, resourceId, gateways, env);
+  if (decision.type === 'deny') {
+    const violated = decision.reason === 'forbidden' ? { violated_properties: decision.violatedProperties } : {};
+    const payload = { resource_id: resourceId, reason: decision.reason, ...violated };
+    effects.sends.push({
+      type: 'to-client',
+      sessionId: client.id,
+      message: { event: 'flow_creation_failed', payload },
+    });
+    return;
+  }
+  const { gateway, policyId, expiresAt } = decision;
+  for (const owed of grantsOfClient(state, client.deviceId)) {
+    const isSamePair = owed.resourceId === resourceId && owed.gatewayId === gateway.deviceId;
+    if (owed.phase === 'owed' && isSamePair) dropGrant(state, owed, effects);
+  }
+  const grant: LiveGrant = {
+    phase: 'live',
+    flowId: newFlowId(env.seed, client.deviceId, resourceId, env.hashes),
+    clientId: client.deviceId,
+    resourceId,
+    gatewayId: gateway.deviceId,
+    policyId,
+    tokenId: client.tokenId,
+    expiresAt,
+    acknowledged: false,
+    question: null,
+  };
+  ask(state, grant, client, gateway, gateways.excluded, effects, env);
+}
+
+function ask(
+  state: State,
+  grant: LiveGrant,
+  client: ClientSession,
+  gateway: GatewaySession,
+  givenUp: readonly GatewayId[],
+  effects: Effects,
+  env: Env,
+): void {
+  const rows = pairRows(state, grant);
+  const resource = state.tables.rows.resources.get(grant.resourceId);
+  if (rows === null || resource === undefined) return;
+  const question = {
+    nonce: bytesToHex(env.hashes.sha256(`ref:${env.seed}:${grant.flowId}`)).slice(0, 16),
+    deadlineAt: state.now + answerMsMax,
+    clientPublicKey: client.publicKey,
+    gatewayPublicKey: gateway.publicKey,
+    givenUp: [...givenUp],
+  };
+  putGrant(state, { ...grant, question }, effects);
+  const ends = peerKeys(rows, client.publicKey, gateway.publicKey);
+  const credentials = iceCredentials(ends.client, ends.gateway, env.hashes);
+  effects.sends.push({
+    type: 'to-gateway',
+    sessionId: gateway.id,
+    message: {
+      event: 'authorize_flow',
+      payload: {
+        ref: `${grant.flowId}.${question.nonce}`,
+        resource: gatewayResource(resource),
+        client: {
+          id: grant.clientId,
+          public_key: client.publicKey,
+          preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
+          ipv4: rows.client.ipv4,
+          ipv6: rows.client.ipv6,
+        },
+        client_ice_credentials: credentials.client,
+        gateway_ice_credentials: credentials.gateway,
+        expires_at: grant.expiresAt / 1000,
+      },
+    },
+  });
+}
+
+function tellClient(
+  state: State,
+  grant: LiveGrant,
+  client: ClientSession,
+  gateway: GatewaySession,
+  effects: Effects,
+  env: Env,
+): void {
+  const rows = pairRows(state, grant);
+  if (rows === null) return;
+  const ends = peerKeys(rows, client.publicKey, gateway.publicKey);
+  const credentials = iceCredentials(ends.client, ends.gateway, env.hashes);
+  effects.sends.push({
+    type: 'to-client',
+    sessionId: client.id,
+    message: {
+      event: 'flow_created',
+      payload: {
+        resource_id: grant.resourceId,
+        gateway_id: grant.gatewayId,
+        gateway_group_id: rows.gateway.group_id,
+        gateway_public_key: gateway.publicKey,
+        gateway_ipv4: rows.gateway.ipv4,
+        gateway_ipv6: rows.gateway.ipv6,
+        preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
+        client_ice_credentials: credentials.client,
+        gateway_ice_credentials: credentials.gateway,
+      },
+    },
+  });
+}
+
+function pairRows(state: State, grant: LiveGrant) {
+  const client = state.tables.rows.clients.get(grant.clientId);
+  const gateway = state.tables.rows.gateways.get(grant.gatewayId);
+  return client === undefined || gateway === undefined ? null : { client, gateway };
+}
+
+function peerKeys(rows: NonNullable<ReturnType<typeof pairRows>>, clientKey: string, gatewayKey: string) {
+  return {
+    client: { id: rows.client.id, publicKey: clientKey, pskBase: rows.client.psk_base },
+    gateway: { id: rows.gateway.id, publicKey: gatewayKey, pskBase: rows.gateway.psk_base },
+  };
+}
+
+/** Whether the gateway is still expected to answer for exactly these keys. */
+function isAwaited(grant: LiveGrant, client: ClientSession, gateway: GatewaySession | null): boolean {
+  const { question } = grant;
+  if (question === null || gateway === null) return false;
+  return question.clientPublicKey === client.publicKey && question.gatewayPublicKey === gateway.publicKey;
+}
+
+function grantOfRef(state: State, ref: string): LiveGrant | null {
+  const [id, nonce] = ref.split('.');
+  const parsed = v.safeParse(flowId, id);
+  const grant = parsed.success ? state.grants.get(parsed.output) : undefined;
+  return grant?.phase === 'live' && grant.question?.nonce === nonce ? grant : null;
+}

@@ -1,0 +1,141 @@
+// The grants held, with the indexes that revocation needs. A grant begins live, and ends in one of two ways: nothing is left
+// of it, or its gateway is still owed a reject.
+import { bytesToHex } from './encoding.ts';
+import { gatewaySession } from './state.ts';
+import * as v from 'valibot';
+import { flowId } from '../protocol/ids.ts';
+import type { ClientId, FlowId, GatewayId, ResourceId } from '../protocol/ids.ts';
+import type { Effects } from './effect.ts';
+import type { Grant, LiveGrant, OwedReject, State } from './state.ts';
+import type { Hashes } from './hashes.ts';
+
+/** A grant lives this long at most, milliseconds: as long as gateways live without a portal. */
+export const grantMsMax = 24 * 3_600_000;
+
+/** Adds or replaces `grant`, in memory and in storage. */
+export function putGrant(state: State, grant: Grant, effects: Effects): void {
+  holdGrant(state, grant);
+  effects.saves.push({ type: 'put-grant', grant });
+}
+
+/** Adds or replaces `grant` in memory alone, as when it was just read from storage. */
+export function holdGrant(state: State, grant: Grant): void {
+  state.grants.set(grant.flowId, grant);
+  add(state.grantsOfClient, grant.clientId, grant.flowId);
+  add(state.grantsOfGateway, grant.gatewayId, grant.flowId);
+  add(state.grantsOfResource, grant.resourceId, grant.flowId);
+  const question = grant.phase === 'live' ? grant.question : null;
+  expectChangeAt(state, grant.expiresAt);
+  if (question !== null) expectChangeAt(state, question.deadlineAt);
+}
+
+export function dropGrant(state: State, grant: Grant, effects: Effects): void {
+  state.grants.delete(grant.flowId);
+  drop(state.grantsOfClient, grant.clientId, grant.flowId);
+  drop(state.grantsOfGateway, grant.gatewayId, grant.flowId);
+  drop(state.grantsOfResource, grant.resourceId, grant.flowId);
+  effects.saves.push({ type: 'delete-grant', flowId: grant.flowId });
+}
+
+/**
+ * Ends a live grant: its gateway is told at once, or owed the reject until the expiry it knew. A gateway whose row is gone
+ * is told if it can be, and owed nothing.
+ */
+export function endGrant(state: State, grant: LiveGrant, effects: Effects): void {
+  const { flowId: id, clientId, resourceId, gatewayId, expiresAt } = grant;
+  const session = gatewaySession(state, gatewayId);
+  if (session !== null) sendReject(session.id, grant, effects);
+  const owed: OwedReject = {
+    phase: 'owed',
+    flowId: id,
+    clientId,
+    resourceId,
+    gatewayId,
+    expiresAt,
+    toldOn: session?.id ?? null,
+  };
+  if (state.tables.rows.gateways.has(gatewayId)) putGrant(state, owed, effects);
+  else dropGrant(state, grant, effects);
+}
+
+/** The gateway of `sessionId` has shown life: the rejects it was sent on that session are delivered. */
+export function settleRejects(state: State, gatewayId: GatewayId, sessionId: string, effects: Effects): void {
+  for (const grant of grantsOfGateway(state, gatewayId)) {
+    if (grant.phase === 'owed' && grant.toldOn === sessionId) dropGrant(state, grant, effects);
+  }
+}
+
+/** Sends every reject that the gateway is owed on its session, after its init. */
+export function sendOwedRejects(state: State, gatewayId: GatewayId, sessionId: string, effects: Effects): void {
+  for (const grant of grantsOfGateway(state, gatewayId)) {
+    if (grant.phase !== 'owed') continue;
+    sendReject(sessionId, grant, effects);
+    putGrant(state, { ...grant, toldOn: sessionId }, effects);
+  }
+}
+
+/** The live grant of a client for a resource, or null. */
+export function liveGrant(state: State, clientId: ClientId, resourceId: ResourceId): LiveGrant | null {
+  for (const grant of grantsOfClient(state, clientId)) {
+    if (grant.phase === 'live' && grant.resourceId === resourceId) return grant;
+  }
+  return null;
+}
+
+/** Whether the two share a live grant that the gateway has accepted: only then may they exchange candidates. */
+export function sharesGrant(state: State, clientId: ClientId, gatewayId: GatewayId): boolean {
+  return grantsOfClient(state, clientId).some(
+    (grant) => grant.phase === 'live' && grant.gatewayId === gatewayId && grant.acknowledged,
+  );
+}
+
+export function grantsOfClient(state: State, clientId: ClientId): Grant[] {
+  return listed(state, state.grantsOfClient.get(clientId));
+}
+
+export function grantsOfGateway(state: State, gatewayId: GatewayId): Grant[] {
+  return listed(state, state.grantsOfGateway.get(gatewayId));
+}
+
+export function grantsOfResource(state: State, resourceId: ResourceId): Grant[] {
+  return listed(state, state.grantsOfResource.get(resourceId));
+}
+
+/** A new flow's id: a UUID made from the step's seed, different for each client and resource. */
+export function newFlowId(seed: string, clientId: ClientId, resourceId: ResourceId, hashes: Hashes): FlowId {
+  const hex = bytesToHex(hashes.sha256(`flow:${seed}:${clientId}:${resourceId}`));
+  const variant = ((Number.parseInt(hex.slice(16, 17), 16) & 3) | 8).toString(16);
+  return v.parse(
+    flowId,
+    `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`,
+  );
+}
+
+/** Notes that something changes by itself at `at`; the earliest such moment is when the next tick is due. */
+export function expectChangeAt(state: State, at: number): void {
+  if (Number.isFinite(at) && (state.deadline === null || at < state.deadline)) state.deadline = at;
+}
+
+function sendReject(sessionId: string, pair: { clientId: ClientId; resourceId: ResourceId }, effects: Effects): void {
+  effects.sends.push({
+    type: 'to-gateway',
+    sessionId,
+    message: { event: 'reject_access', payload: { client_id: pair.clientId, resource_id: pair.resourceId } },
+  });
+}
+
+function listed(state: State, ids: ReadonlySet<FlowId> | undefined): Grant[] {
+  return [...(ids ?? [])].flatMap((id) => state.grants.get(id) ?? []);
+}
+
+function add<K>(index: Map<K, Set<FlowId>>, key: K, id: FlowId): void {
+  const ids = index.get(key);
+  if (ids === undefined) index.set(key, new Set([id]));
+  else ids.add(id);
+}
+
+function drop<K>(index: Map<K, Set<FlowId>>, key: K, id: FlowId): void {
+  const ids = index.get(key);
+  ids?.delete(id);
+  if (ids?.size === 0) index.delete(key);
+}

@@ -1,0 +1,31 @@
+// Everything that can happen to an account's object.
+import type { Commit, Position, WireRow } from '../protocol/commit.ts';
+import type { Hello } from '../protocol/link.ts';
+import type { Ref } from '../protocol/framing.ts';
+import type { TableName } from '../protocol/tables.ts';
+
+export type Input =
+  /** One commit of the change stream, already known to follow the position held. */
+  | { readonly type: 'commit'; readonly epoch: number; readonly commit: Commit }
+  /** The position moves without changes, to the end of a delivery. */
+  | { readonly type: 'advance'; readonly position: Position }
+  /** All rows of the account, and the commits after them. */
+  | {
+      readonly type: 'snapshot';
+      readonly position: Position;
+      readonly rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>;
+      readonly commits: readonly Commit[];
+    }
+  /** A device asks to be admitted under a connection id of the caller's choice. */
+  | { readonly type: 'connect'; readonly sessionId: string; readonly hello: Hello }
+  | { readonly type: 'joined'; readonly sessionId: string }
+  | {
+      readonly type: 'message';
+      readonly sessionId: string;
+      readonly event: string;
+      readonly payload: unknown;
+      readonly ref: Ref;
+    }
+  | { readonly type: 'closed'; readonly sessionId: string }
+  /** Time has passed: the moment of the last `wake` effect, or later. */
+  | { readonly type: 'tick' };

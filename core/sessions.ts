@@ -1,0 +1,162 @@
+// Connections of devices: who is admitted, what a joined device is told first, and when a session must end.
+//
+//   connect ──▶ admitted ──▶ joined (init) ──▶ joined again (init again) … ──▶ closed
+//      └──▶ refused
+//
+// The newest connection of a device wins, by the time it connected at the edge.
+import { accountOf } from './state.ts';
+import { askAgain } from './flows.ts';
+import { bytesToHex } from './encoding.ts';
+import { expectChangeAt, grantsOfGateway, sendOwedRejects } from './grants.ts';
+import { refusalOf } from '../protocol/reasons.ts';
+import { tokenTypeOfRole } from '../protocol/roles.ts';
+import { clientView } from './view.ts';
+import { tunnelInterface } from './render.ts';
+import type { Admission, Effects } from './effect.ts';
+import type { ClientSession, GatewaySession, Session, State } from './state.ts';
+import type { CloseCause, RefusalCode } from '../protocol/reasons.ts';
+import type { Env } from './env.ts';
+import type { Hello } from '../protocol/link.ts';
+import type { TokenRow } from '../protocol/rows.ts';
+
+/** Decides a connection. An admitted one replaces the device's older session, which is closed. */
+export function connect(state: State, sessionId: string, hello: Hello, effects: Effects, env: Env): Admission {
+  const refuse = (code: RefusalCode): Admission => ({ type: 'refused', refusal: refusalOf(code) });
+  if (state.position === null) return refuse('account_not_ready');
+  const account = accountOf(state);
+  if (account === null) return refuse('invalid_token');
+  const token = state.tables.rows.tokens.get(hello.token.id);
+  if (token === undefined) return refuse('token_not_known_yet');
+  if (!isValid(token, hello, state.now, env)) return refuse('invalid_token');
+  if (account.disabled_at !== null) return refuse('account_disabled');
+  const actor = token.actor_id === null ? null : state.tables.rows.actors.get(token.actor_id);
+  if (actor !== null && actor?.disabled_at !== null) return refuse('actor_disabled');
+  const session = sessionOf(state, sessionId, hello, token);
+  if (session === null) return refuse('device_not_registered');
+  const older = state.sessions.get(state.sessionOfDevice.get(session.deviceId) ?? '');
+  if (older !== undefined && older.connectedAt > session.connectedAt) return refuse('superseded');
+  if (older !== undefined) endSession(state, older, 'superseded', effects);
+  holdSession(state, session);
+  effects.saves.push({ type: 'put-session', session });
+  return { type: 'admitted', session };
+}
+
+/** Adds a session to the state, as after admission or after waking. */
+export function holdSession(state: State, session: Session): void {
+  state.sessions.set(session.id, session);
+  state.sessionOfDevice.set(session.deviceId, session.id);
+  expectChangeAt(state, state.tables.rows.tokens.get(session.tokenId)?.expires_at ?? Infinity);
+}
+
+/** The device's join was answered: it gets the whole of its view, whatever it was told before. */
+export function joined(state: State, session: Session, effects: Effects, env: Env): void {
+  const after = { ...session, joined: true };
+  state.sessions.set(session.id, after);
+  effects.saves.push({ type: 'put-session', session: after });
+  if (after.role === 'client') initClient(state, after, effects);
+  else initGateway(state, after, effects, env);
+}
+
+/** The socket is gone, or is about to be. */
+export function forgetSession(state: State, session: Session): void {
+  state.sessions.delete(session.id);
+  state.announced.delete(session.id);
+  if (state.sessionOfDevice.get(session.deviceId) === session.id) state.sessionOfDevice.delete(session.deviceId);
+}
+
+export function endSession(state: State, session: Session, cause: CloseCause, effects: Effects): void {
+  forgetSession(state, session);
+  effects.sends.push({ type: 'close', sessionId: session.id, cause });
+}
+
+/** Why the session may not go on, or null. */
+export function endOf(state: State, session: Session): CloseCause | null {
+  const { rows } = state.tables;
+  const token = rows.tokens.get(session.tokenId);
+  if (token === undefined || (token.expires_at ?? Infinity) <= state.now) return 'token_gone';
+  if (accountOf(state)?.disabled_at !== null) return 'disabled';
+  if (session.role === 'gateway') {
+    const gateway = rows.gateways.get(session.deviceId);
+    if (gateway === undefined) return 'device_gone';
+    return gateway.group_id === session.siteId && token.gateway_group_id === session.siteId ? null : 'moved';
+  }
+  const client = rows.clients.get(session.deviceId);
+  if (client === undefined) return 'device_gone';
+  if (client.actor_id !== session.actorId || token.actor_id !== session.actorId) return 'moved';
+  return rows.actors.get(session.actorId)?.disabled_at === null ? null : 'disabled';
+}
+
+function initClient(state: State, session: ClientSession, effects: Effects): void {
+  const view = clientView(state, session);
+  if (view === null) return;
+  state.announced.set(session.id, view);
+  const payload = { interface: view.interface, resources: [...view.resources.values()], relays: [] };
+  effects.sends.push({ type: 'to-client', sessionId: session.id, message: { event: 'init', payload } });
+}
+
+/** After its init a gateway is told the rejects it is owed and asked what it has not answered. */
+export function initGateway(state: State, session: GatewaySession, effects: Effects, env: Env): void {
+  const row = state.tables.rows.gateways.get(session.deviceId);
+  if (row === undefined) return;
+  const live = grantsOfGateway(state, session.deviceId).flatMap((grant) => (grant.phase === 'live' ? [grant] : []));
+  const { ipv4, ipv6 } = tunnelInterface(state, row);
+  effects.sends.push({
+    type: 'to-gateway',
+    sessionId: session.id,
+    message: {
+      event: 'init',
+      payload: {
+        interface: { ipv4, ipv6 },
+        config: { ipv4_masquerade_enabled: true, ipv6_masquerade_enabled: true },
+        account_slug: accountOf(state)?.slug ?? null,
+        authorizations: live
+          .filter(({ acknowledged }) => acknowledged)
+          .map((grant) => ({
+            client_id: grant.clientId,
+            resource_id: grant.resourceId,
+            expires_at: grant.expiresAt / 1000,
+          })),
+        relays: [],
+      },
+    },
+  });
+  sendOwedRejects(state, session.deviceId, session.id, effects);
+  askAgain(state, session, live, effects, env);
+}
+
+function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Session | null {
+  const facts = {
+    id,
+    tokenId: token.id,
+    publicKey: hello.publicKey,
+    deviceVersion: hello.deviceVersion,
+    remoteIp: hello.remoteIp,
+    region: hello.region,
+    latitude: hello.latitude,
+    longitude: hello.longitude,
+    connectedAt: hello.connectedAt,
+    joined: false,
+  };
+  if (hello.role === 'client') {
+    const { actor_id: actorId } = token;
+    const deviceId = state.tables.clientByExternalId.get(`${actorId}/${hello.externalId}`);
+    return actorId === null || deviceId === undefined ? null : { role: 'client', ...facts, deviceId, actorId };
+  }
+  const { gateway_group_id: siteId } = token;
+  const deviceId = state.tables.gatewayByExternalId.get(`${siteId}/${hello.externalId}`);
+  return siteId === null || deviceId === undefined ? null : { role: 'gateway', ...facts, deviceId, siteId };
+}
+
+function isValid(token: TokenRow, hello: Hello, now: number, env: Env): boolean {
+  if (token.type !== tokenTypeOfRole[hello.role] || hello.token.type !== token.type) return false;
+  if ((token.expires_at ?? Infinity) <= now) return false;
+  return isEqual(bytesToHex(env.hashes.sha256(token.secret_salt + hello.token.secret)), token.secret_hash);
+}
+
+/** Compares in a time that depends on the lengths alone. */
+function isEqual(a: string, b: string): boolean {
+  if (a.length !== b.length) return false;
+  let difference = 0;
+  for (let i = 0; i < a.length; i += 1) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
+  return difference === 0;
+}

@@ -1,0 +1,137 @@
+// Everything an account's object decides from: its rows, the sessions of its devices, and what they were granted.
+// Only step.ts changes it.
+import * as v from 'valibot';
+import * as ids from '../protocol/ids.ts';
+import { emptyTables } from './tables.ts';
+import type { ClientResource } from '../protocol/device/client.ts';
+import type { Interface } from '../protocol/device/shared.ts';
+import type { Position } from '../protocol/commit.ts';
+import type { Tables } from './tables.ts';
+
+const milliseconds = v.number();
+
+const sessionFacts = {
+  /** Unique per connection; a redial of the same connection keeps it. */
+  id: v.string(),
+  tokenId: ids.tokenId,
+  publicKey: v.string(),
+  deviceVersion: v.nullable(v.string()),
+  remoteIp: v.nullable(v.string()),
+  region: v.nullable(v.string()),
+  latitude: v.nullable(v.number()),
+  longitude: v.nullable(v.number()),
+  /** When the device connected to the edge, milliseconds since 1970-01-01 UTC. */
+  connectedAt: milliseconds,
+  /** False until the device's join was answered: nothing is pushed before. */
+  joined: v.boolean(),
+};
+
+/** The facts of one connection, as they survive hibernation. */
+export const session = v.variant('role', [
+  v.object({ role: v.literal('client'), ...sessionFacts, deviceId: ids.clientId, actorId: ids.actorId }),
+  v.object({ role: v.literal('gateway'), ...sessionFacts, deviceId: ids.gatewayId, siteId: ids.siteId }),
+]);
+export type Session = v.InferOutput<typeof session>;
+export type ClientSession = Extract<Session, { role: 'client' }>;
+export type GatewaySession = Extract<Session, { role: 'gateway' }>;
+
+const pair = { flowId: ids.flowId, clientId: ids.clientId, resourceId: ids.resourceId, gatewayId: ids.gatewayId };
+
+/** A question to a gateway that it has not answered: the keys it was told, and until when it may answer. */
+const question = v.object({
+  /** With the flow's id, the `ref` that the answer must carry: unguessable, another one for each asking. */
+  nonce: v.string(),
+  deadlineAt: milliseconds,
+  clientPublicKey: v.string(),
+  gatewayPublicKey: v.string(),
+  /** Gateways that were asked for this request before and did not answer. */
+  givenUp: v.array(ids.gatewayId),
+});
+
+/**
+ * `live`: the client may reach the resource through the gateway until `expiresAt`. `owed`: it may no longer, and the
+ * gateway must still be told, until the expiry it knew.
+ */
+export const grant = v.variant('phase', [
+  v.object({
+    phase: v.literal('live'),
+    ...pair,
+    policyId: ids.policyId,
+    tokenId: ids.tokenId,
+    /** A whole second, in milliseconds since 1970-01-01 UTC, as the gateway was told. */
+    expiresAt: milliseconds,
+    /** Whether the gateway has ever accepted: until then the client knows nothing of it. */
+    acknowledged: v.boolean(),
+    question: v.nullable(question),
+  }),
+  v.object({
+    phase: v.literal('owed'),
+    ...pair,
+    expiresAt: milliseconds,
+    /** The session that carried the reject; null while the gateway has been away. */
+    toldOn: v.nullable(v.string()),
+  }),
+]);
+export type Grant = v.InferOutput<typeof grant>;
+export type LiveGrant = Extract<Grant, { phase: 'live' }>;
+export type OwedReject = Extract<Grant, { phase: 'owed' }>;
+
+/** What a joined client has been told, so that only differences are sent. */
+export type Announced = { interface: Interface; readonly resources: Map<ids.ResourceId, ClientResource> };
+
+export type State = {
+  /** Where in the change stream the rows stand; null before the first snapshot. */
+  position: Position | null;
+  /** The highest term that has delivered. */
+  term: number;
+  /** Set while the rows are known to be behind: nothing is granted until a snapshot. */
+  stale: boolean;
+  /** The latest time seen, milliseconds since 1970-01-01 UTC; never goes back. */
+  now: number;
+  /** The earliest moment at which anything may change by itself; it may be too early, never too late. */
+  deadline: number | null;
+  readonly tables: Tables;
+  readonly sessions: Map<string, Session>;
+  readonly sessionOfDevice: Map<ids.ClientId | ids.GatewayId, string>;
+  readonly announced: Map<string, Announced>;
+  readonly grants: Map<ids.FlowId, Grant>;
+  readonly grantsOfClient: Map<ids.ClientId, Set<ids.FlowId>>;
+  readonly grantsOfGateway: Map<ids.GatewayId, Set<ids.FlowId>>;
+  readonly grantsOfResource: Map<ids.ResourceId, Set<ids.FlowId>>;
+};
+
+export function emptyState(): State {
+  return {
+    position: null,
+    term: 0,
+    stale: false,
+    now: 0,
+    deadline: null,
+    tables: emptyTables(),
+    sessions: new Map(),
+    sessionOfDevice: new Map(),
+    announced: new Map(),
+    grants: new Map(),
+    grantsOfClient: new Map(),
+    grantsOfGateway: new Map(),
+    grantsOfResource: new Map(),
+  };
+}
+
+/** The one account row, or null before the first snapshot and after the account's deletion. */
+export function accountOf(state: State) {
+  for (const row of state.tables.rows.accounts.values()) return row;
+  return null;
+}
+
+/** The joined client session of `clientId`, or null. */
+export function clientSession(state: State, clientId: ids.ClientId): ClientSession | null {
+  const found = state.sessions.get(state.sessionOfDevice.get(clientId) ?? '');
+  return found?.role === 'client' && found.joined ? found : null;
+}
+
+/** The joined gateway session of `gatewayId`, or null. */
+export function gatewaySession(state: State, gatewayId: ids.GatewayId): GatewaySession | null {
+  const found = state.sessions.get(state.sessionOfDevice.get(gatewayId) ?? '');
+  return found?.role === 'gateway' && found.joined ? found : null;
+}

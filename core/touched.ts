@@ -1,0 +1,70 @@
+// What a set of changes touched, as ids: the starting point of every re-evaluation. It may name too much, never too little.
+import { unreachable } from '../protocol/assert.ts';
+import type { TypedRow } from './tables.ts';
+import type { ActorId, ClientId, GatewayId, ResourceId, SiteId, TokenId } from '../protocol/ids.ts';
+
+export type Touched = {
+  /** The account's own row, or something every session depends on. */
+  everything: boolean;
+  readonly actors: Set<ActorId>;
+  readonly tokens: Set<TokenId>;
+  readonly clients: Set<ClientId>;
+  readonly gateways: Set<GatewayId>;
+  readonly sites: Set<SiteId>;
+  readonly resources: Set<ResourceId>;
+  /** Resources whose address, type or stack moved: what a gateway was told of them is void. */
+  readonly readdressed: Set<ResourceId>;
+};
+
+export function nothingTouched(): Touched {
+  return {
+    everything: false,
+    actors: new Set(),
+    tokens: new Set(),
+    clients: new Set(),
+    gateways: new Set(),
+    sites: new Set(),
+    resources: new Set(),
+    readdressed: new Set(),
+  };
+}
+
+/** Notes that `entry` was there before, or is there after, a change. */
+export function touch(touched: Touched, entry: TypedRow): void {
+  switch (entry.table) {
+    case 'accounts':
+    case 'auth_providers':
+      touched.everything = true;
+      return;
+    case 'actor_groups':
+      // A group grants through its memberships and policies, which arrive as rows of their own.
+      return;
+    case 'actors':
+      touched.actors.add(entry.row.id);
+      return;
+    case 'actor_group_memberships':
+    case 'auth_identities':
+      touched.actors.add(entry.row.actor_id);
+      return;
+    case 'tokens':
+      touched.tokens.add(entry.row.id);
+      return;
+    case 'clients':
+      touched.clients.add(entry.row.id);
+      return;
+    case 'gateways':
+      touched.gateways.add(entry.row.id);
+      return;
+    case 'gateway_groups':
+      touched.sites.add(entry.row.id);
+      return;
+    case 'resources':
+      touched.resources.add(entry.row.id);
+      return;
+    case 'resource_connections':
+    case 'policies':
+      touched.resources.add(entry.row.resource_id);
+      return;
+  }
+  unreachable(entry);
+}

@@ -1,0 +1,53 @@
+// Every refusal of a connection and every close: its code, what it means, the HTTP status it travels as, and whether the
+// peer may try again. Every refusal but 401 says when (Retry-After): without it devices give up, with it they wait.
+import type { Refusal } from './link.ts';
+
+const refusals = {
+  invalid_token: { status: 401, detail: 'The token is not valid: sign in again or install a new one.', retry: null },
+  missing_token: {
+    status: 401,
+    detail: 'A token is required: send it as `X-Authorization: Bearer <token>` or as the query parameter `token`.',
+    retry: null,
+  },
+  token_not_known_yet: { status: 503, detail: 'The token has not reached this account yet: try again.', retry: 5 },
+  account_not_ready: { status: 503, detail: 'The account is being loaded: try again.', retry: 5 },
+  account_disabled: { status: 403, detail: 'The account is disabled: ask its administrator.', retry: 60 },
+  actor_disabled: { status: 403, detail: 'The actor of this token is disabled: ask an administrator.', retry: 60 },
+  device_not_registered: {
+    status: 503,
+    detail: 'No row in Postgres has this external_id for the holder of this token: insert one, then connect again.',
+    retry: 30,
+  },
+  superseded: { status: 503, detail: 'A newer connection of the same device is in place.', retry: 60 },
+  unavailable: { status: 503, detail: 'The service could not answer: try again.', retry: 5 },
+  upgrade_required: { status: 426, detail: 'This address speaks WebSocket: send an upgrade request.', retry: 60 },
+} as const satisfies Record<string, { status: number; detail: string; retry: number | null }>;
+
+export type RefusalCode = keyof typeof refusals;
+
+/** The refusal for `code`, with its default wording. */
+export function refusalOf(code: RefusalCode): Refusal {
+  const { status, detail, retry } = refusals[code];
+  return { status, code, detail, retryAfterSeconds: retry };
+}
+
+/** A connection whose parameters are wrong; `detail` names the parameter and what was expected. */
+export function invalidParameters(detail: string): Refusal {
+  return { status: 400, code: 'invalid_connect_params', detail, retryAfterSeconds: 60 };
+}
+
+/**
+ * Why the object ends a session. `signOut` makes a device forget its token, so it is reserved for a token or a device
+ * that is gone for good.
+ */
+export const closes = {
+  token_gone: { code: 1000, reason: 'the token was deleted or has expired', signOut: true },
+  device_gone: { code: 1000, reason: 'the device was deleted', signOut: true },
+  superseded: { code: 1000, reason: 'a newer connection of the same device took over', signOut: false },
+  moved: { code: 1000, reason: 'the device or its token belongs elsewhere', signOut: false },
+  disabled: { code: 1000, reason: 'the account or the actor is disabled', signOut: false },
+  internal_error: { code: 1011, reason: 'the message could not be handled', signOut: false },
+  restart: { code: 1012, reason: 'the service restarts', signOut: false },
+} as const satisfies Record<string, { code: number; reason: string; signOut: boolean }>;
+
+export type CloseCause = keyof typeof closes;

@@ -1,0 +1,98 @@
+// Drives the core without a platform: a state, a clock that tests set, and seeds that count.
+import { createHash, createHmac } from 'node:crypto';
+import { commit, clientHello, gatewayHello, ids, lsn, worldRows } from './world.ts';
+import { emptyState } from '../../core/state.ts';
+import { step } from '../../core/step.ts';
+import type { Effects, Send } from '../../core/effect.ts';
+import type { Hashes } from '../../core/hashes.ts';
+import type { Input } from '../../core/input.ts';
+import type { State } from '../../core/state.ts';
+
+export const nodeHashes: Hashes = {
+  sha256: (text) => new Uint8Array(createHash('sha256').update(text).digest()),
+  hmacSha256: (key, data) => new Uint8Array(createHmac('sha256', key).update(data).digest()),
+};
+
+export type Drive = {
+  readonly state: State;
+  now: number;
+  /** Takes one input at the present time. */
+  readonly step: (input: Input) => Effects;
+  /** Applies one commit and returns what was sent, as short lines. */
+  readonly commit: (...changes: readonly object[]) => string[];
+};
+
+/** The account of world.ts, loaded by a snapshot at position 100. */
+export function drive(rows = worldRows()): Drive {
+  const state = emptyState();
+  let steps = 0;
+  let at = 100;
+  const driven: Drive = {
+    state,
+    now: 1_000_000,
+    step(input) {
+      steps += 1;
+      return step(state, input, { now: driven.now, seed: `seed-${steps}`, hashes: nodeHashes });
+    },
+    commit(...changes) {
+      at += 1;
+      return lines(driven.step({ type: 'commit', epoch: 1, commit: commit(at, ...changes) }));
+    },
+  };
+  driven.step({ type: 'snapshot', position: { epoch: 1, lsn: lsn(at) }, rows, commits: [] });
+  return driven;
+}
+
+/** Connects and joins the client of world.ts as session `client`. */
+export function joinClient(driven: Drive, changes: object = {}): Effects {
+  driven.step({ type: 'connect', sessionId: 'client', hello: clientHello(changes) });
+  return driven.step({ type: 'joined', sessionId: 'client' });
+}
+
+/** Connects and joins the gateway of world.ts as session `gateway`. */
+export function joinGateway(driven: Drive, changes: object = {}): Effects {
+  driven.step({ type: 'connect', sessionId: 'gateway', hello: gatewayHello(changes) });
+  return driven.step({ type: 'joined', sessionId: 'gateway' });
+}
+
+export function createFlow(driven: Drive, resourceId = ids.resource): Effects {
+  const payload = { resource_id: resourceId, connected_gateway_ids: [] };
+  return driven.step({ type: 'message', sessionId: 'client', event: 'create_flow', payload, ref: 1 });
+}
+
+/** The `ref` of the authorize_flow among `effects`. */
+export function refOf(effects: Effects): string {
+  for (const send of effects.sends) {
+    if (send.type === 'to-gateway' && send.message.event === 'authorize_flow') return send.message.payload.ref;
+  }
+  throw new Error('no authorize_flow was sent');
+}
+
+export function authorizeFlow(driven: Drive, ref: string): Effects {
+  return driven.step({ type: 'message', sessionId: 'gateway', event: 'flow_authorized', payload: { ref }, ref: 7 });
+}
+
+/** Both sides joined and one flow created. */
+export function driveWithFlow(rows = worldRows()): Drive {
+  const driven = drive(rows);
+  joinGateway(driven);
+  joinClient(driven);
+  authorizeFlow(driven, refOf(createFlow(driven)));
+  return driven;
+}
+
+/** What was sent, in order, as `session event detail`. */
+export function lines({ sends }: Effects): string[] {
+  return sends.map((send) => `${send.sessionId} ${detail(send)}`.trim());
+}
+
+function detail(send: Send): string {
+  if (send.type === 'close') return `close ${send.cause}`;
+  if (send.type === 'reply') return `reply ${send.answer === 'ok' ? 'ok' : send.answer.reason}`;
+  const { event, payload } = send.message;
+  if (event === 'resource_deleted') return `${event} ${payload}`;
+  if (event === 'resource_created_or_updated' || event === 'resource_updated') return `${event} ${payload.id}`;
+  if (event === 'flow_creation_failed') return `${event} ${payload.reason}`;
+  if (event === 'reject_access') return `${event} ${payload.client_id} ${payload.resource_id}`;
+  return event;
+}

@@ -1,0 +1,105 @@
+// A device on a socket of the worker under test: frames out, frames in, nothing hidden.
+import { exports } from 'cloudflare:workers';
+import { env } from 'cloudflare:workers';
+import { clientKey, clientSecret, gatewayKey, gatewaySecret, ids } from '../support/world.ts';
+import { parseTokenKeys, signToken } from '../../worker/token.ts';
+import type { Role } from '../../protocol/roles.ts';
+import type { Token } from '../../worker/token.ts';
+
+const accountIds = ids.account as Token['accountId'];
+
+/** A signed token of the world's client or gateway; `changes` vary the envelope. */
+export function token(role: Role, changes: Partial<Token> = {}): string {
+  const own: Token =
+    role === 'client'
+      ? {
+          type: 'client',
+          accountId: accountIds,
+          tokenId: ids.clientToken as Token['tokenId'],
+          issuedAtSeconds: 0,
+          secret: clientSecret,
+        }
+      : {
+          type: 'gateway_group',
+          accountId: accountIds,
+          tokenId: ids.gatewayToken as Token['tokenId'],
+          issuedAtSeconds: 0,
+          secret: gatewaySecret,
+        };
+  return signToken({ ...own, ...changes }, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
+}
+
+/** Asks for a socket as `role`; `query` and `headers` vary what a real device sends. */
+export async function dial(
+  role: Role,
+  { query = {}, headers = {}, signed = token(role) }: { query?: object; headers?: object; signed?: string | null } = {},
+): Promise<Response> {
+  const parameters = new URLSearchParams({
+    external_id: role === 'client' ? 'laptop' : 'rack-1',
+    name: 'Name',
+    public_key: role === 'client' ? clientKey : gatewayKey,
+    ...query,
+  });
+  return await exports.default.fetch(`https://drawbridge.example/${role}/websocket?${parameters}`, {
+    headers: {
+      upgrade: 'websocket',
+      ...(signed === null ? {} : { 'x-authorization': `Bearer ${signed}` }),
+      ...headers,
+    },
+  });
+}
+
+export class Device {
+  readonly #socket: WebSocket;
+  readonly #frames: string[] = [];
+  readonly #waiting: ((frame: string) => void)[] = [];
+  readonly closed: Promise<{ code: number; reason: string }>;
+
+  constructor(socket: WebSocket) {
+    this.#socket = socket;
+    socket.addEventListener('message', ({ data }) => {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#frames.push(String(data));
+      else next(String(data));
+    });
+    this.closed = new Promise((resolve) => {
+      socket.addEventListener('close', ({ code, reason }) => resolve({ code, reason }));
+    });
+    socket.accept();
+  }
+
+  send(frame: object | string): void {
+    this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
+  }
+
+  close(): void {
+    this.#socket.close(1000, 'done');
+  }
+
+  /** The next frame's text, as it came. */
+  async next(): Promise<string> {
+    const ready = this.#frames.shift();
+    return ready ?? (await new Promise((resolve) => this.#waiting.push(resolve)));
+  }
+
+  /** The next frame, parsed. */
+  async frame(): Promise<{ topic: string; event: string; payload: unknown; ref: unknown }> {
+    return JSON.parse(await this.next());
+  }
+}
+
+/** A connected device; throws when it was refused. */
+export async function connect(role: Role, options: Parameters<typeof dial>[1] = {}): Promise<Device> {
+  const { status, webSocket } = await dial(role, options);
+  if (webSocket === null) throw new Error(`refused with ${status}`);
+  return new Device(webSocket);
+}
+
+/** A device that has joined; its init is returned with it. */
+export async function join(role: Role, options: Parameters<typeof dial>[1] = {}) {
+  const device = await connect(role, options);
+  device.send({ topic: role, event: 'phx_join', payload: null, ref: 0 });
+  await device.frame();
+  const init = await device.frame();
+  return { device, init };
+}

@@ -1,0 +1,34 @@
+// Which test runs where is told by its suffix: .test.ts in plain Node, .pg.test.ts with real Postgres, .worker.test.ts
+// in workerd, .e2e.test.ts with every part running as a process of its own.
+import { cloudflareTest } from '@cloudflare/vitest-plugin';
+import { defineConfig } from 'vitest/config';
+
+const withProcesses = { testTimeout: 60_000, hookTimeout: 60_000 };
+
+export default defineConfig({
+  test: {
+    silent: 'passed-only',
+    projects: [
+      {
+        test: {
+          name: 'unit',
+          include: ['test/**/*.test.ts'],
+          exclude: ['test/**/*.{pg,worker,e2e}.test.ts'],
+        },
+      },
+      { test: { name: 'pg', include: ['test/**/*.pg.test.ts'], ...withProcesses } },
+      { test: { name: 'e2e', include: ['test/**/*.e2e.test.ts'], ...withProcesses } },
+      {
+        plugins: [
+          cloudflareTest({
+            wrangler: { configPath: './wrangler.toml' },
+            miniflare: {
+              bindings: { DRAWBRIDGE_TOKEN_KEYS: `test:${'t'.repeat(32)}`, DRAWBRIDGE_INGEST_KEY: 'i'.repeat(32) },
+            },
+          }),
+        ],
+        test: { name: 'worker', include: ['test/**/*.worker.test.ts'] },
+      },
+    ],
+  },
+});

@@ -1,0 +1,255 @@
+// The Account object: one per account. It parses what arrives, lets core/ decide, and performs what was decided: saves first
+// and in one transaction, then sends, with no await in between, so that the platform's output gate holds every send back
+// until the saves are durable.
+//
+// If a step or a save throws, the state in memory is dropped and read again from SQLite; sockets are kept. A device's message
+// then closes that device's socket; a commit answers `failed`, and after `triesMax` the account is `poison`.
+import { DurableObject } from 'cloudflare:workers';
+import * as v from 'valibot';
+import { Divergence } from '../../core/apply.ts';
+import {
+  acceptSocket,
+  answerClose,
+  attach,
+  closeSocket,
+  openSessions,
+  sendFrame,
+  sessionIdOf,
+  socketOf,
+} from './sockets.ts';
+import { emptyState } from '../../core/state.ts';
+import { hello as helloSchema, helloHeader, linkUp } from '../../protocol/link.ts';
+import { load, migrate, save, saveMeta } from './storage.ts';
+import { pushFrame, replyFrame } from '../../protocol/framing.ts';
+import { receive } from '../../core/receive.ts';
+import { refusalOf } from '../../protocol/reasons.ts';
+import { resume, step } from '../../core/step.ts';
+import { unreachable } from '../../protocol/assert.ts';
+import { hashes } from '../hashes.ts';
+import * as log from '../log.ts';
+import type { Answer, Delivery } from '../../protocol/commit.ts';
+import type { Effects, Send } from '../../core/effect.ts';
+import type { Env } from '../env.ts';
+import type { Hello, Refusal } from '../../protocol/link.ts';
+import type { Input } from '../../core/input.ts';
+import type { State } from '../../core/state.ts';
+
+/** A commit that failed this often is poison. */
+const triesMax = 3;
+
+/** How long a connection waits for the row of a validly signed token, milliseconds. */
+const tokenWaitMsMax = 3000;
+
+/** Connections that wait for a token's row at the same time, at most. */
+const waitersMax = 1000;
+
+export class Account extends DurableObject<Env> {
+  #state: State;
+  #alarmAt: number | null = null;
+  #failures: { lsn: string; times: number } = { lsn: '', times: 0 };
+  readonly #waiters = new Set<() => void>();
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    migrate(ctx.storage);
+    this.#state = this.#load();
+  }
+
+  /** Takes one delivery of the change stream. The answer leaves once everything it reports is durable. */
+  deliver(delivery: Delivery): Answer {
+    const answer = this.#deliver(delivery);
+    if (answer.type !== 'applied' && answer.type !== 'duplicate') {
+      log.warn('delivery_refused', {
+        account: delivery.account,
+        type: delivery.type,
+        to: delivery.to,
+        answer: answer.type,
+      });
+    }
+    for (const wake of this.#waiters) wake();
+    this.#waiters.clear();
+    return answer;
+  }
+
+  /** The internal upgrade: 101 with the socket of an admitted session, else 200 with a Refusal. */
+  override async fetch(request: Request): Promise<Response> {
+    const header = decodeURIComponent(request.headers.get(helloHeader) ?? '');
+    const hello = v.parse(helloSchema, JSON.parse(header));
+    const admission = await this.#admit(hello, Date.now() + tokenWaitMsMax);
+    return admission instanceof WebSocket
+      ? new Response(null, { status: 101, webSocket: admission })
+      : Response.json(admission);
+  }
+
+  override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
+    try {
+      const message = v.parse(linkUp, JSON.parse(typeof data === 'string' ? data : ''));
+      const sessionId = sessionIdOf(socket);
+      if (!this.#state.sessions.has(sessionId)) closeSocket(socket, 'restart');
+      else if (message.type === 'joined') this.#run({ type: 'joined', sessionId });
+      else this.#run({ type: 'message', sessionId, event: message.event, payload: message.payload, ref: message.ref });
+    } catch (cause) {
+      log.error('message_failed', cause);
+      closeSocket(socket, 'internal_error');
+    }
+  }
+
+  override webSocketClose(socket: WebSocket, code: number, reason: string): void {
+    answerClose(socket, code, reason);
+    this.#forget(socket);
+  }
+
+  override webSocketError(socket: WebSocket): void {
+    answerClose(socket, 1011, 'the connection was lost');
+    this.#forget(socket);
+  }
+
+  override alarm(): void {
+    this.#alarmAt = null;
+    try {
+      this.#run({ type: 'tick' });
+    } catch (cause) {
+      log.error('tick_failed', cause);
+      this.#wakeAt(Date.now() + 1000);
+    }
+  }
+
+  #deliver(delivery: Delivery): Answer {
+    const reception = receive(this.#state, delivery);
+    if (delivery.term > this.#state.term) {
+      this.#state.term = delivery.term;
+      saveMeta(this.ctx.storage.sql, 'term', String(delivery.term));
+    }
+    if (reception.type === 'answer') {
+      this.#setStale(reception.stale);
+      return reception.answer;
+    }
+    for (const input of reception.steps) {
+      try {
+        this.#run(input);
+      } catch (cause) {
+        return this.#answerFailure(input, cause);
+      }
+    }
+    const { position } = this.#state;
+    return position === null
+      ? { type: 'need-snapshot', reason: 'no history', position }
+      : { type: 'applied', position };
+  }
+
+  #answerFailure(input: Input, cause: unknown): Answer {
+    const { position } = this.#state;
+    if (cause instanceof Divergence) {
+      log.warn('diverged', { reason: cause.message });
+      this.#setStale(true);
+      return { type: 'need-snapshot', reason: cause.message, position };
+    }
+    const lsn = input.type === 'commit' ? input.commit.lsn : input.type;
+    this.#failures = { lsn, times: this.#failures.lsn === lsn ? this.#failures.times + 1 : 1 };
+    log.error('commit_failed', cause, { lsn, times: this.#failures.times });
+    const reason = cause instanceof Error ? cause.message : 'unknown';
+    return { type: this.#failures.times >= triesMax ? 'poison' : 'failed', reason, position };
+  }
+
+  #setStale(stale: boolean): void {
+    if (stale === this.#state.stale) return;
+    this.#state.stale = stale;
+    saveMeta(this.ctx.storage.sql, 'stale', String(stale));
+  }
+
+  /** Asks the core; while it does not know the token yet, again after each delivery until `deadline`. */
+  async #admit(hello: Hello, deadline: number): Promise<WebSocket | Refusal> {
+    for (;;) {
+      const sessionId = crypto.randomUUID();
+      const { admission } = this.#run({ type: 'connect', sessionId, hello });
+      if (admission?.type === 'admitted') {
+        const pair = new WebSocketPair();
+        acceptSocket(this.ctx, pair[1], admission.session);
+        return pair[0];
+      }
+      const refusal = admission?.refusal ?? refusalOf('unavailable');
+      const isWorthWaiting = refusal.code === 'token_not_known_yet' || refusal.code === 'account_not_ready';
+      const remaining = deadline - Date.now();
+      if (!isWorthWaiting || remaining <= 0 || this.#waiters.size >= waitersMax) return refusal;
+      await this.#nextDelivery(remaining);
+    }
+  }
+
+  async #nextDelivery(timeoutMs: number): Promise<void> {
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(resolve, timeoutMs);
+      this.#waiters.add(() => {
+        clearTimeout(timer);
+        resolve();
+      });
+    });
+  }
+
+  #forget(socket: WebSocket): void {
+    try {
+      this.#run({ type: 'closed', sessionId: sessionIdOf(socket) });
+    } catch (cause) {
+      log.error('close_failed', cause);
+    }
+  }
+
+  #run(input: Input): Effects {
+    try {
+      const effects = step(this.#state, input, { now: Date.now(), seed: crypto.randomUUID(), hashes });
+      this.#save(effects, input.type === 'snapshot');
+      for (const send of effects.sends) this.#send(send);
+      for (const { event, ...fields } of effects.notes) log.warn(event, fields);
+      this.#wakeAt(effects.wakeAt);
+      return effects;
+    } catch (cause) {
+      this.#state = this.#load();
+      throw cause;
+    }
+  }
+
+  #save({ saves }: Effects, isSnapshot: boolean): void {
+    if (saves.length === 0) return;
+    const { sql } = this.ctx.storage;
+    this.ctx.storage.transactionSync(() => {
+      for (const action of saves) if (action.type !== 'put-session') save(sql, action);
+      if (isSnapshot) saveMeta(sql, 'stale', 'false');
+    });
+    for (const action of saves) {
+      const socket = action.type === 'put-session' ? socketOf(this.ctx, action.session.id) : null;
+      if (action.type === 'put-session' && socket !== null) attach(socket, action.session);
+    }
+  }
+
+  #send(send: Send): void {
+    const socket = socketOf(this.ctx, send.sessionId);
+    if (socket === null) return;
+    switch (send.type) {
+      case 'to-client':
+        sendFrame(socket, pushFrame('client', send.message.event, send.message.payload));
+        return;
+      case 'to-gateway':
+        sendFrame(socket, pushFrame('gateway', send.message.event, send.message.payload));
+        return;
+      case 'reply':
+        sendFrame(socket, replyFrame(send.topic, send.ref, send.answer));
+        return;
+      case 'close':
+        closeSocket(socket, send.cause);
+        return;
+    }
+    unreachable(send);
+  }
+
+  #wakeAt(at: number | null): void {
+    if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at)) return;
+    this.#alarmAt = at;
+    this.ctx.waitUntil(this.ctx.storage.setAlarm(at));
+  }
+
+  #load(): State {
+    const state = emptyState();
+    load(this.ctx.storage, state);
+    resume(state, openSessions(this.ctx), Date.now());
+    return state;
+  }
+}

@@ -1,0 +1,106 @@
+// An account's durable half in the object's SQLite: rows as they came, grants, and the position in the change stream.
+//
+// The schema grows by appending to `migrations`, never by editing an applied one. What is read back is parsed by schema; a
+// grant that no longer fits is dropped, which grants nothing.
+import * as v from 'valibot';
+import { grant as grantSchema } from '../../core/state.ts';
+import { holdGrant } from '../../core/grants.ts';
+import { put, readRow } from '../../core/tables.ts';
+import { position as positionSchema, wireRow } from '../../protocol/commit.ts';
+import { tableName } from '../../protocol/tables.ts';
+import { unreachable } from '../../protocol/assert.ts';
+import * as log from '../log.ts';
+import type { Position } from '../../protocol/commit.ts';
+import type { Save } from '../../core/effect.ts';
+import type { State } from '../../core/state.ts';
+
+const migrations = [
+  `create table meta (name text primary key, value text not null) without rowid, strict;
+   create table rows (tbl text not null, key text not null, row text not null, primary key (tbl, key)) without rowid, strict;
+   create table grants (flow_id text primary key, data text not null) without rowid, strict;`,
+];
+
+/** Brings the schema up to date; throws when the storage was written by a later version than this code. */
+export function migrate(storage: DurableObjectStorage): void {
+  storage.transactionSync(() => {
+    storage.sql.exec('create table if not exists schema_migrations (version integer primary key) strict');
+    const applied = storage.sql.exec<{ n: number }>('select count(*) as n from schema_migrations').one().n;
+    if (applied > migrations.length)
+      throw new Error(`storage is at version ${applied}, this code knows ${migrations.length}`);
+    for (const [index, statements] of migrations.entries()) {
+      if (index < applied) continue;
+      storage.sql.exec(statements);
+      storage.sql.exec('insert into schema_migrations (version) values (?)', index + 1);
+    }
+  });
+}
+
+/** Reads rows, grants and position into an empty `state`. */
+export function load(storage: DurableObjectStorage, state: State): void {
+  const meta = new Map<string, string>();
+  for (const { name, value } of storage.sql.exec<{ name: string; value: string }>('select name, value from meta')) {
+    meta.set(name, value);
+  }
+  state.term = Number(meta.get('term') ?? 0);
+  state.stale = meta.get('stale') === 'true';
+  const position = meta.get('position');
+  state.position = position === undefined ? null : parsePosition(position);
+  const rows = storage.sql.exec<{ tbl: string; key: string; row: string }>('select tbl, key, row from rows');
+  for (const { tbl, key, row } of rows) {
+    const table = v.parse(tableName, tbl);
+    const entry = readRow(table, v.parse(wireRow, JSON.parse(row)));
+    if (entry === null) state.tables.unreadable.add(`${table}/${key}`);
+    else put(state.tables, key, entry);
+  }
+  for (const { flow_id: flowId, data } of storage.sql.exec<{ flow_id: string; data: string }>('select * from grants')) {
+    const grant = v.safeParse(grantSchema, JSON.parse(data));
+    if (grant.success) holdGrant(state, grant.output);
+    else log.warn('grant_unreadable', { flow_id: flowId });
+  }
+}
+
+/** Writes one save; the caller wraps those of one step in a transaction. Unchanged rows cost no write. */
+export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session' }>): void {
+  switch (action.type) {
+    case 'put-row':
+      sql.exec(
+        'insert into rows (tbl, key, row) values (?, ?, ?) on conflict do update set row = excluded.row where row <> excluded.row',
+        action.table,
+        action.key,
+        JSON.stringify(action.row),
+      );
+      return;
+    case 'delete-row':
+      sql.exec('delete from rows where tbl = ? and key = ?', action.table, action.key);
+      return;
+    case 'delete-rows':
+      sql.exec('delete from rows where tbl = ?', action.table);
+      return;
+    case 'put-grant':
+      sql.exec(
+        'insert into grants (flow_id, data) values (?, ?) on conflict do update set data = excluded.data',
+        action.grant.flowId,
+        JSON.stringify(action.grant),
+      );
+      return;
+    case 'delete-grant':
+      sql.exec('delete from grants where flow_id = ?', action.flowId);
+      return;
+    case 'put-position':
+      saveMeta(sql, 'position', JSON.stringify(action.position));
+      return;
+  }
+  unreachable(action);
+}
+
+export function saveMeta(sql: SqlStorage, name: 'position' | 'term' | 'stale', value: string): void {
+  sql.exec(
+    'insert into meta (name, value) values (?, ?) on conflict do update set value = excluded.value where value <> excluded.value',
+    name,
+    value,
+  );
+}
+
+function parsePosition(text: string): Position {
+  return v.parse(positionSchema, JSON.parse(text));
+}

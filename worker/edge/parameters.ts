@@ -1,0 +1,71 @@
+// A device's upgrade request into a Hello: token, parameters, and what the platform knows of the connection. The Hello is
+// built from parsed fields alone; nothing else of the device's request goes further.
+import * as v from 'valibot';
+import { hello, linkVersion } from '../../protocol/link.ts';
+import { invalidParameters, refusalOf } from '../../protocol/reasons.ts';
+import { tokenTypeOfRole } from '../../protocol/roles.ts';
+import { verifyToken } from '../token.ts';
+import type { Hello, Refusal } from '../../protocol/link.ts';
+import type { Role } from '../../protocol/roles.ts';
+import type { TokenKey } from '../token.ts';
+
+export type ParsedRequest =
+  | { readonly type: 'hello'; readonly hello: Hello }
+  | { readonly type: 'refused'; readonly refusal: Refusal };
+
+/** `now`: milliseconds since 1970-01-01 UTC, the connect time by which the newest connection of a device wins. */
+export function parseUpgrade(request: Request, role: Role, keys: readonly TokenKey[], now: number): ParsedRequest {
+  const refused = (refusal: Refusal): ParsedRequest => ({ type: 'refused', refusal });
+  if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return refused(refusalOf('upgrade_required'));
+  const { searchParams } = new URL(request.url);
+  const text = bearer(request.headers.get('x-authorization')) ?? searchParams.get('token');
+  if (text === null || text === '') return refused(refusalOf('missing_token'));
+  const token = verifyToken(text, keys);
+  if (token === null || token.type !== tokenTypeOfRole[role]) return refused(refusalOf('invalid_token'));
+  const vsn = searchParams.get('vsn');
+  if (vsn !== null && vsn !== '1.0.0') return refused(invalidParameters('vsn: expected 1.0.0 or nothing'));
+  const { cf } = request;
+  const parsed = v.safeParse(hello, {
+    version: linkVersion,
+    role,
+    account: token.accountId,
+    token: { id: token.tokenId, type: token.type, secret: token.secret },
+    externalId: searchParams.get('external_id') ?? '',
+    name: searchParams.get('name'),
+    publicKey: searchParams.get('public_key') ?? '',
+    deviceVersion: versionOf(request.headers.get('user-agent')),
+    remoteIp: request.headers.get('cf-connecting-ip'),
+    region: textOrNull(cf?.['country']),
+    latitude: numberOrNull(cf?.['latitude']),
+    longitude: numberOrNull(cf?.['longitude']),
+    connectedAt: now,
+  });
+  if (parsed.success) return { type: 'hello', hello: parsed.output };
+  const path = v.getDotPath(parsed.issues[0]) ?? '';
+  return refused(invalidParameters(expectations[path] ?? 'a parameter is longer than 255 characters'));
+}
+
+const expectations: Readonly<Record<string, string>> = {
+  externalId: 'external_id: expected 1 to 255 characters that identify the device',
+  publicKey: 'public_key: expected a WireGuard public key, 32 bytes in base64 with padding (44 characters)',
+  name: 'name: expected at most 255 characters',
+};
+
+/** The version in the first word of a user agent that names one of the device programs, or null. */
+function versionOf(userAgent: string | null): string | null {
+  const programs = 'connlib|headless-client|gui-client|apple-client|android-client|gateway|relay';
+  return new RegExp(`(?:^|\\s)(?:${programs})/(\\S{1,64})`).exec(userAgent ?? '')?.[1] ?? null;
+}
+
+function bearer(header: string | null): string | null {
+  return /^Bearer\s+(\S+)\s*$/i.exec(header ?? '')?.[1] ?? null;
+}
+
+function textOrNull(value: unknown): string | null {
+  return typeof value === 'string' ? value : null;
+}
+
+function numberOrNull(value: unknown): number | null {
+  const number = typeof value === 'string' && value !== '' ? Number(value) : value;
+  return typeof number === 'number' && Number.isFinite(number) ? number : null;
+}

@@ -1,0 +1,20 @@
+// What the platform gives the worker: its objects, and the secrets that it is configured with.
+import type { Account } from './account/account.ts';
+import type { Stream } from './stream/stream.ts';
+
+export type Env = {
+  readonly ACCOUNT: DurableObjectNamespace<Account>;
+  readonly STREAM: DurableObjectNamespace<Stream>;
+  /** Keys that sign device tokens: `id:secret`, comma-separated; all are accepted. */
+  readonly DRAWBRIDGE_TOKEN_KEYS?: string;
+  /** Keys that sign the replicator's requests, comma-separated; all are accepted. */
+  readonly DRAWBRIDGE_INGEST_KEY?: string;
+};
+
+/** The name of an account's object. The scheme has a version, so that splitting an account later is a routing change. */
+export function accountObjectName(accountId: string): string {
+  return `account:v1:${accountId}`;
+}
+
+/** The name of the one Stream object. */
+export const streamObjectName = 'stream:v1';

@@ -1,0 +1,70 @@
+// The replicator's routes. A request is believed only when one of the ingest keys signed its method, path, time, length and
+// digest; that is checked before the body is read, and the body against the digest after.
+import * as v from 'valibot';
+import { createHash, createHmac } from 'node:crypto';
+import { Hono } from 'hono';
+import { delivery, deliveryBytesMax } from '../protocol/commit.ts';
+import { deliverPath, ingestHeaders, ingestSkewMsMax, leadPath, leadRequest, signedText } from '../protocol/ingest.ts';
+import { accountObjectName, streamObjectName } from './env.ts';
+import { isEqualText } from './hashes.ts';
+import type { Context } from 'hono';
+import type { Env } from './env.ts';
+
+type IngestContext = Context<{ Bindings: Env }>;
+
+export const ingest = new Hono<{ Bindings: Env }>();
+
+ingest.post(deliverPath, async (context) => {
+  const body = await readSigned(context);
+  if (body instanceof Response) return body;
+  const parsed = v.safeParse(delivery, body.json);
+  if (!parsed.success) return problem(400, `not a delivery: ${v.summarize(parsed.issues).slice(0, 500)}`);
+  const { env } = context;
+  const answer = await env.ACCOUNT.getByName(accountObjectName(parsed.output.account)).deliver(parsed.output);
+  return context.json(answer);
+});
+
+ingest.post(leadPath, async (context) => {
+  const body = await readSigned(context);
+  if (body instanceof Response) return body;
+  const parsed = v.safeParse(leadRequest, body.json);
+  if (!parsed.success) return problem(400, `not a lead request: ${v.summarize(parsed.issues).slice(0, 500)}`);
+  return context.json(await context.env.STREAM.getByName(streamObjectName).lead(parsed.output));
+});
+
+/** The signed JSON body, or the response that refuses it. */
+async function readSigned({ req, env }: IngestContext): Promise<Response | { readonly json: unknown }> {
+  const keys = (env.DRAWBRIDGE_INGEST_KEY ?? '').split(',').filter((key) => key.length >= 32);
+  if (keys.length === 0) {
+    return problem(
+      503,
+      'DRAWBRIDGE_INGEST_KEY is not set: give the worker and the replicator the same key, 32 characters or more',
+    );
+  }
+  const time = Number(req.header(ingestHeaders.time));
+  const digest = req.header(ingestHeaders.digest) ?? '';
+  const length = Number(req.header('content-length') ?? Number.NaN);
+  const text = signedText({ method: req.method, path: req.path, timeMs: time, length, digest });
+  const signature = req.header(ingestHeaders.signature) ?? '';
+  const isSigned = keys.some((key) => isEqualText(createHmac('sha256', key).update(text).digest('hex'), signature));
+  if (!isSigned)
+    return problem(401, 'the signature does not fit: do the worker and the replicator share an ingest key?');
+  if (!(Math.abs(Date.now() - time) <= ingestSkewMsMax))
+    return problem(401, 'signed too long ago: are both clocks right?');
+  if (!(length <= deliveryBytesMax)) return problem(413, `a body has ${deliveryBytesMax} bytes at most`);
+  const bytes = new Uint8Array(await req.arrayBuffer());
+  if (bytes.length !== length || createHash('sha256').update(bytes).digest('hex') !== digest) {
+    return problem(400, 'the body is not the one that was signed');
+  }
+  try {
+    const json: unknown = JSON.parse(new TextDecoder().decode(bytes));
+    return { json };
+  } catch {
+    return problem(400, 'the body is not JSON');
+  }
+}
+
+function problem(status: number, detail: string): Response {
+  const headers = { 'content-type': 'application/problem+json', ...(status === 401 ? {} : { 'retry-after': '5' }) };
+  return new Response(JSON.stringify({ type: 'about:blank', status, detail }), { status, headers });
+}
