@@ -1,6 +1,7 @@
 // Which test runs where is told by its suffix: .test.ts in plain Node, .pg.test.ts with real Postgres, .worker.test.ts
 // in workerd, .e2e.test.ts with every part running as a process of its own.
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
+import { ClosingLine } from './test/closing-line.ts';
 import { defineConfig } from 'vitest/config';
 
 const withProcesses = { testTimeout: 60_000, hookTimeout: 60_000 };
@@ -8,6 +9,7 @@ const withProcesses = { testTimeout: 60_000, hookTimeout: 60_000 };
 export default defineConfig({
   test: {
     silent: 'passed-only',
+    reporters: ['default', new ClosingLine()],
     projects: [
       {
         test: {

@@ -1,7 +1,7 @@
 // A small account as rows of the change stream: one user in one group, one client, one site with one gateway, one cidr
 // resource in that site, and one policy that grants it. Every row can be varied; ids are readable.
 import { createHash } from 'node:crypto';
-import type { Change, Commit, Delivery, WireRow } from '../../protocol/commit.ts';
+import type { Commit, Delivery, WireRow } from '../../protocol/commit.ts';
 import type { Hello } from '../../protocol/link.ts';
 import type { LsnText } from '../../protocol/lsn.ts';
 import type { TableName } from '../../protocol/tables.ts';
@@ -120,19 +120,15 @@ export function lsn(n: number): LsnText {
   return lsnToText(BigInt(n));
 }
 
-export function insert(table: TableName, changes: WireRow = {}): Omit<Change, 'seq'> & { op: 'insert' } {
+export function insert(table: TableName, changes: WireRow = {}): object {
   return { op: 'insert', table, new: row(table, changes) };
 }
 
-export function update(
-  table: TableName,
-  changes: WireRow,
-  before: WireRow = {},
-): Omit<Change, 'seq'> & { op: 'update' } {
+export function update(table: TableName, changes: WireRow, before: WireRow = {}): object {
   return { op: 'update', table, old: row(table, before), new: row(table, { ...before, ...changes }) };
 }
 
-export function remove(table: TableName, changes: WireRow = {}): Omit<Change, 'seq'> & { op: 'delete' } {
+export function remove(table: TableName, changes: WireRow = {}): object {
   return { op: 'delete', table, old: row(table, changes) };
 }
 

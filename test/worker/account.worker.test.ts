@@ -11,9 +11,9 @@ import {
   insert,
   lsn,
   remove,
-  row,
   snapshotDelivery,
   update,
+  worldRows,
 } from '../support/world.ts';
 import { connect, dial, join, token } from './device.ts';
 
@@ -154,7 +154,7 @@ test('[P2.3] a delivery of a lower term is fenced', async () => {
 test('[P9.4] a snapshot is applied as a difference: who lost something is told, who did not is not', async () => {
   const { client, gateway } = await liveFlow();
   await account().deliver(snapshotDelivery(200));
-  await account().deliver(snapshotDelivery(300, { ...snapshotRowsWithoutPolicy() }));
+  await account().deliver(snapshotDelivery(300, { ...worldRows(), policies: [] }));
   expect((await gateway.frame()).event).toBe('reject_access');
   expect((await client.frame()).event).toBe('resource_deleted');
 });
@@ -163,7 +163,7 @@ test('[P6.1] a validly signed token whose row arrives within three seconds is ad
   const rows = snapshotDelivery(100);
   await account().deliver(rows);
   const later = id('tokc', 2);
-  const waiting = dial('client', { signed: token('client', { tokenId: later as never }) });
+  const waiting = dial('client', { signed: token('client', { id: later }) });
   await account().deliver(commitsDelivery(100, [commit(101, insert('tokens', { id: later }))]));
   expect((await waiting).status).toBe(101);
 });
@@ -245,9 +245,3 @@ test('[P4.7] the newest connection of a device replaces the older one, without s
   const { reason } = await older.closed;
   expect(reason).toContain('newer connection');
 });
-
-function snapshotRowsWithoutPolicy() {
-  const delivery = snapshotDelivery(0);
-  if (delivery.type !== 'snapshot') throw new Error('unexpected');
-  return { ...delivery.rows, policies: [], resources: [row('resources')] } as never;
-}

@@ -1,32 +1,26 @@
 // A device on a socket of the worker under test: frames out, frames in, nothing hidden.
-import { exports } from 'cloudflare:workers';
-import { env } from 'cloudflare:workers';
+import * as v from 'valibot';
+import { env, exports } from 'cloudflare:workers';
+import { accountId, tokenId } from '../../protocol/ids.ts';
 import { clientKey, clientSecret, gatewayKey, gatewaySecret, ids } from '../support/world.ts';
 import { parseTokenKeys, signToken } from '../../worker/token.ts';
 import type { Role } from '../../protocol/roles.ts';
-import type { Token } from '../../worker/token.ts';
-
-const accountIds = ids.account as Token['accountId'];
 
 /** A signed token of the world's client or gateway; `changes` vary the envelope. */
-export function token(role: Role, changes: Partial<Token> = {}): string {
-  const own: Token =
+export function token(role: Role, changes: { readonly id?: string; readonly secret?: string } = {}): string {
+  const own =
     role === 'client'
-      ? {
-          type: 'client',
-          accountId: accountIds,
-          tokenId: ids.clientToken as Token['tokenId'],
-          issuedAtSeconds: 0,
-          secret: clientSecret,
-        }
-      : {
-          type: 'gateway_group',
-          accountId: accountIds,
-          tokenId: ids.gatewayToken as Token['tokenId'],
-          issuedAtSeconds: 0,
-          secret: gatewaySecret,
-        };
-  return signToken({ ...own, ...changes }, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
+      ? { type: 'client' as const, id: ids.clientToken, secret: clientSecret }
+      : { type: 'gateway_group' as const, id: ids.gatewayToken, secret: gatewaySecret };
+  const { type, id, secret } = { ...own, ...changes };
+  const envelope = {
+    type,
+    accountId: v.parse(accountId, ids.account),
+    tokenId: v.parse(tokenId, id),
+    issuedAtSeconds: 0,
+    secret,
+  };
+  return signToken(envelope, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
 }
 
 /** Asks for a socket as `role`; `query` and `headers` vary what a real device sends. */
@@ -40,7 +34,7 @@ export async function dial(
     public_key: role === 'client' ? clientKey : gatewayKey,
     ...query,
   });
-  return await exports.default.fetch(`https://drawbridge.example/${role}/websocket?${parameters}`, {
+  return await exports.default.fetch(`https://drawbridge.example/${role}/websocket?${parameters.toString()}`, {
     headers: {
       upgrade: 'websocket',
       ...(signed === null ? {} : { 'x-authorization': `Bearer ${signed}` }),

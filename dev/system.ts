@@ -1,0 +1,145 @@
+// The whole system on this machine: database, worker and replicator, each a process that can be killed and started again
+// alone. Everything it makes is temporary; what it starts ends with it.
+import { mkdtemp, rm } from 'node:fs/promises';
+import { randomBytes } from 'node:crypto';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import * as v from 'valibot';
+import { migrate } from './migrate.ts';
+import { setRolePassword } from './role-password.ts';
+import { startPart } from './process.ts';
+import { startPostgres } from './postgres.ts';
+import type { Part } from './process.ts';
+
+export type SystemOptions = {
+  /** The owner's URL of a database to use; a temporary server is started when left out. */
+  readonly databaseUrl?: string | undefined;
+  /** Called with every line that a part prints. */
+  readonly onLine?: (part: string, line: string) => void;
+};
+
+export type System = {
+  /** The owner's URL. */
+  readonly databaseUrl: string;
+  readonly workerUrl: string;
+  /** `DRAWBRIDGE_TOKEN_KEYS` of the worker. */
+  readonly tokenKeys: string;
+  readonly killReplicator: () => Promise<void>;
+  /** Starts the replicator, if it is not running, and waits until it streams. */
+  readonly startReplicator: () => Promise<void>;
+  readonly killWorker: () => Promise<void>;
+  /** Starts the worker, if it is not running, where it listened before. */
+  readonly startWorker: () => Promise<void>;
+  readonly stop: () => Promise<void>;
+};
+
+const replicatorReadyMsMax = 30_000;
+const slot = 'drawbridge_local';
+
+/** Starts everything and returns once the replicator streams. Rejects, with nothing left running, when a part does not start. */
+export async function startSystem({ databaseUrl, onLine = () => undefined }: SystemOptions = {}): Promise<System> {
+  const cleanups: (() => Promise<unknown>)[] = [];
+  const stop = async () => {
+    for (const clean of cleanups.splice(0).toReversed()) await clean();
+  };
+  try {
+    const postgres = databaseUrl === undefined ? await startPostgres() : null;
+    if (postgres !== null) cleanups.push(async () => await postgres.stop());
+    const ownerUrl = postgres?.url ?? databaseUrl ?? '';
+    await migrate(ownerUrl);
+    const state = await mkdtemp(join(tmpdir(), 'drawbridge-worker-'));
+    cleanups.push(async () => await rm(state, { recursive: true, force: true }));
+    const secret = () => randomBytes(32).toString('hex');
+    const shared = { DRAWBRIDGE_TOKEN_KEYS: `local:${secret()}`, DRAWBRIDGE_INGEST_KEY: secret() };
+    const worker = restartable(cleanups);
+    let port = '0';
+    const startWorker = async () => {
+      const env = { ...shared, PORT: port, DRAWBRIDGE_WORKER_STATE: state };
+      const url = await worker.start(
+        async () => await startPart({ name: 'worker', file: 'dev/worker.ts', env, readyOf: workerUrlOf, onLine }),
+      );
+      if (url !== null) ({ port } = new URL(url));
+    };
+    await startWorker();
+    const workerUrl = `http://127.0.0.1:${port}`;
+    const replicator = restartable(cleanups);
+    const replicatorUrl = await setRolePassword(ownerUrl, 'drawbridge_replicator', secret());
+    const startReplicator = async () => {
+      const env = {
+        ...shared,
+        REPLICATOR_DATABASE_URL: replicatorUrl,
+        WORKER_URL: workerUrl,
+        DRAWBRIDGE_HTTP_PORT: '0',
+        DRAWBRIDGE_SLOT: slot,
+      };
+      const healthPort = await replicator.start(
+        async () =>
+          await startPart({ name: 'replicator', file: 'replicator/main.ts', env, readyOf: healthPortOf, onLine }),
+      );
+      if (healthPort !== null) await untilReady(healthPort);
+    };
+    await startReplicator();
+    return {
+      databaseUrl: ownerUrl,
+      workerUrl,
+      tokenKeys: shared.DRAWBRIDGE_TOKEN_KEYS,
+      killReplicator: replicator.kill,
+      startReplicator,
+      killWorker: worker.kill,
+      startWorker,
+      stop,
+    };
+  } catch (cause) {
+    await stop();
+    throw cause;
+  }
+}
+
+/** One part at a time: starting a running one, or killing one that does not run, does nothing. */
+function restartable(cleanups: (() => Promise<unknown>)[]) {
+  let running: Part | null = null;
+  cleanups.push(async () => await running?.stop());
+  return {
+    start: async <Ready>(begin: () => Promise<{ part: Part; ready: Ready }>): Promise<Ready | null> => {
+      if (running !== null) return null;
+      const { part, ready } = await begin();
+      running = part;
+      return ready;
+    },
+    kill: async () => {
+      await running?.kill();
+      running = null;
+    },
+  };
+}
+
+/** Waits until the replicator at this port leads and streams. */
+async function untilReady(port: number): Promise<void> {
+  const deadline = Date.now() + replicatorReadyMsMax;
+  while (Date.now() < deadline) {
+    const response = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null);
+    await response?.body?.cancel();
+    if (response?.ok === true) return;
+    await delay(20);
+  }
+  throw new Error(`the replicator did not stream within ${replicatorReadyMsMax / 1000} s: its log says why`);
+}
+
+const workerReady = v.pipe(v.string(), v.parseJson(), v.object({ event: v.literal('worker_ready'), url: v.string() }));
+
+function workerUrlOf(line: string): string | undefined {
+  const parsed = v.safeParse(workerReady, line);
+  return parsed.success ? parsed.output.url : undefined;
+}
+
+const replicatorStarted = v.pipe(
+  v.string(),
+  v.parseJson(),
+  v.object({ event: v.literal('started'), http_port: v.number() }),
+);
+
+function healthPortOf(line: string): number | undefined {
+  const parsed = v.safeParse(replicatorStarted, line);
+  return parsed.success ? parsed.output.http_port : undefined;
+}

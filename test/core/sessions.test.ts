@@ -1,0 +1,100 @@
+// Who is admitted, what replaces what, and what ends a session.
+import { expect, test } from 'vitest';
+import { drive, driveWithFlow, joinClient, joinGateway, lines } from '../support/core.ts';
+import { clientHello, gatewayHello, id, ids, remove, row, update, worldRows } from '../support/world.ts';
+import { emptyState } from '../../core/state.ts';
+import { step } from '../../core/step.ts';
+import { nodeHashes } from '../support/core.ts';
+import type { Drive } from '../support/core.ts';
+import type { Hello } from '../../protocol/link.ts';
+
+const disabled = { disabled_at: '2026-01-01 00:00:00+00' };
+
+function codeOf(driven: Drive, hello: Hello): string {
+  const { admission } = driven.step({ type: 'connect', sessionId: 'x', hello });
+  return admission?.type === 'refused' ? admission.refusal.code : 'admitted';
+}
+
+test('[P5.4] a connection is admitted only under a token that is there, of its type, unexpired, with its secret', () => {
+  expect(codeOf(drive(), clientHello())).toBe('admitted');
+  const wrongSecret = clientHello({ token: { ...clientHello().token, secret: 'x'.repeat(32) } });
+  expect(codeOf(drive(), wrongSecret)).toBe('invalid_token');
+  const otherType = clientHello({ token: { ...gatewayHello().token, type: 'client' } });
+  expect(codeOf(drive(), otherType)).toBe('invalid_token');
+  const rows = worldRows();
+  rows.tokens = [row('tokens', { expires_at: '1970-01-01 00:10:00+00' })];
+  expect(codeOf(drive(rows), clientHello())).toBe('invalid_token');
+  const unknown = clientHello({ token: { ...clientHello().token, id: id('tokx') } });
+  expect(codeOf(drive(), unknown)).toBe('token_not_known_yet');
+});
+
+test('[P5.5] before its first snapshot an object admits nobody', () => {
+  const state = emptyState();
+  const env = { now: 1, seed: 's', hashes: nodeHashes };
+  const { admission } = step(state, { type: 'connect', sessionId: 'x', hello: clientHello() }, env);
+  expect(admission).toMatchObject({ type: 'refused', refusal: { code: 'account_not_ready', status: 503 } });
+});
+
+test('[P5.6] a disabled account or actor is refused, and told to come back later', () => {
+  const rows = worldRows();
+  expect(codeOf(drive({ ...rows, accounts: [row('accounts', disabled)] }), clientHello())).toBe('account_disabled');
+  expect(codeOf(drive({ ...rows, actors: [row('actors', disabled)] }), clientHello())).toBe('actor_disabled');
+});
+
+test('[P4.9] disabling the account or the actor ends its flows and closes its sessions, signing nobody out', () => {
+  const reject = `gateway reject_access ${ids.client} ${ids.resource}`;
+  expect(driveWithFlow().commit(update('actors', disabled))).toEqual([reject, 'client close disabled']);
+  expect(driveWithFlow().commit(update('accounts', disabled))).toEqual([
+    reject,
+    'gateway close disabled',
+    'client close disabled',
+  ]);
+});
+
+test('[P4.10] a deleted client or gateway is signed out after the flows through it were rejected', () => {
+  const reject = `gateway reject_access ${ids.client} ${ids.resource}`;
+  expect(driveWithFlow().commit(remove('clients'))).toEqual([reject, 'client close device_gone']);
+  expect(driveWithFlow().commit(remove('gateways'))).toEqual([
+    reject,
+    `client resource_deleted ${ids.resource}`,
+    `client resource_created_or_updated ${ids.resource}`,
+    'gateway close device_gone',
+  ]);
+});
+
+test('[P4.11] an older connection of a device never replaces a newer one', () => {
+  const driven = drive();
+  joinClient(driven, { connectedAt: 2000 });
+  expect(codeOf(driven, clientHello({ connectedAt: 1999 }))).toBe('superseded');
+  expect(codeOf(driven, clientHello({ connectedAt: 2001 }))).toBe('admitted');
+});
+
+test('[P14.2] a token ends its sessions at the moment it expires', () => {
+  const rows = worldRows();
+  rows.tokens = [row('tokens', { expires_at: '1970-01-01 01:00:00+00' })];
+  const driven = drive(rows);
+  const { wakeAt } = joinClient(driven);
+  expect(wakeAt).toBe(3_600_000);
+  driven.now = 3_600_000;
+  expect(lines(driven.step({ type: 'tick' }))).toEqual(['client close token_gone']);
+});
+
+test('[P14.3] time never goes back: what has ended stays ended under a clock that is behind', () => {
+  const rows = worldRows();
+  rows.tokens = [row('tokens', { expires_at: '1970-01-01 01:00:00+00' })];
+  const driven = drive(rows);
+  driven.now = 3_600_000;
+  driven.step({ type: 'tick' });
+  driven.now = 1000;
+  expect(codeOf(driven, clientHello())).toBe('invalid_token');
+});
+
+test('[P12.3] a message of a session that has ended changes nothing', () => {
+  const driven = drive();
+  joinGateway(driven);
+  joinClient(driven);
+  driven.step({ type: 'closed', sessionId: 'client' });
+  const payload = { resource_id: ids.resource, connected_gateway_ids: [] };
+  const effects = driven.step({ type: 'message', sessionId: 'client', event: 'create_flow', payload, ref: 1 });
+  expect([effects.sends, effects.saves, driven.state.grants.size]).toEqual([[], [], 0]);
+});

@@ -1,0 +1,48 @@
+// A whole system for one end-to-end test file: real Postgres, the real replicator and workerd, each a process of its own.
+import { Client } from 'pg';
+import { createFirstAccount } from '../../dev/first-account.ts';
+import { startClient } from '../../devices/client.ts';
+import { startGateway } from '../../devices/gateway.ts';
+import { startSystem } from '../../dev/system.ts';
+import type { Client as SimulatedClient } from '../../devices/client.ts';
+import type { DeviceFrame } from '../../devices/strict.ts';
+import type { FirstAccount } from '../../dev/first-account.ts';
+import type { Gateway } from '../../devices/gateway.ts';
+import type { System } from '../../dev/system.ts';
+
+export type TestSystem = { readonly system: System; readonly db: Client; readonly stop: () => Promise<void> };
+
+export async function startTestSystem(): Promise<TestSystem> {
+  const lines: string[] = [];
+  const system = await startSystem({ onLine: (part, line) => lines.push(`${part}: ${line}`) });
+  const db = new Client({ connectionString: system.databaseUrl });
+  await db.connect();
+  const stop = async () => {
+    await db.end();
+    await system.stop();
+    process.stderr.write(`${lines.join('\n')}\n`);
+  };
+  return { system, db, stop };
+}
+
+export type LiveFlow = { readonly account: FirstAccount; readonly client: SimulatedClient; readonly gateway: Gateway };
+
+/** An account of its own, both devices joined, and one flow created between them. */
+export async function openFlow({ system, db }: TestSystem, slug: string): Promise<LiveFlow> {
+  const account = await createFirstAccount(db, system.tokenKeys, slug);
+  const url = system.workerUrl;
+  const gateway = await startGateway({ url, ...account.gateway, name: 'rack-1' });
+  const client = await startClient({ url, ...account.client, name: 'laptop', tokenIn: 'header' });
+  const answer = await client.createFlow(account.resourceId);
+  if (answer.event !== 'flow_created') throw new Error(`expected flow_created, got ${JSON.stringify(answer)}`);
+  return { account, client, gateway };
+}
+
+export function isEvent(name: string): (frame: DeviceFrame) => boolean {
+  return ({ event }) => event === name;
+}
+
+/** The events that a device was sent, in order, without replies. */
+export function eventsOf({ frames }: { readonly frames: readonly DeviceFrame[] }): string[] {
+  return frames.map(({ event }) => event).filter((event) => event !== 'phx_reply');
+}
