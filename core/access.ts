@@ -38,7 +38,7 @@ export function* namedResources(state: State, actorId: ActorId): Generator<Resou
 }
 
 /** Whether the account and the actor are there and enabled. */
-export function isEnabled(state: State, actorId: ActorId): boolean {
+function isEnabled(state: State, actorId: ActorId): boolean {
   const account = accountOf(state);
   const actor = state.tables.rows.actors.get(actorId);
   return account !== null && account.disabled_at === null && actor !== undefined && actor.disabled_at === null;

@@ -29,7 +29,7 @@ export function settle(state: State, touched: Touched, slugBefore: string | null
 }
 
 /** The policy by which a live grant still stands, or null when it may not. */
-export function standsBy(state: State, grant: LiveGrant): PolicyId | null {
+function standsBy(state: State, grant: LiveGrant): PolicyId | null {
   const { rows, sitesOfResource } = state.tables;
   const client = rows.clients.get(grant.clientId);
   const token = rows.tokens.get(grant.tokenId);

@@ -24,7 +24,7 @@ import type { FromGateway } from '../protocol/device/gateway.ts';
 import type { GatewayId, ResourceId } from '../protocol/ids.ts';
 
 /** A gateway that has not answered after this long is given up for the request, milliseconds. */
-export const answerMsMax = 10_000;
+const answerMsMax = 10_000;
 
 type CreateFlow = Extract<FromClient, { type: 'create_flow' }>;
 

@@ -32,7 +32,7 @@ const seq = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
  * One row change. `seq` counts every change of the transaction from 0, before it is divided by account, so it is the same
  * on every replay. An update that moves a row to another key or account travels as a delete and an insert.
  */
-export const change = v.variant('op', [
+const change = v.variant('op', [
   v.object({ op: v.literal('insert'), seq, table: tableName, new: wireRow }),
   v.object({ op: v.literal('update'), seq, table: tableName, old: wireRow, new: wireRow }),
   v.object({ op: v.literal('delete'), seq, table: tableName, old: wireRow }),

@@ -1,8 +1,11 @@
-// The replicator's requests to the worker: paths, the headers that authenticate them, and the stream's lead contract.
+// Requests to the worker's internal routes: paths, the headers that authenticate them, and the contracts that are not
+// deliveries. The replicator and operators' tools hold the key; devices never come here.
 //
 // A request is signed with HMAC-SHA256 over `signedText`. Time, digest and signature travel in headers, so a forged
 // request is refused before its body is read, and the body is compared with the signed digest after reading.
 import * as v from 'valibot';
+import { accountId } from './ids.ts';
+import { position } from './commit.ts';
 
 export const ingestHeaders = {
   /** Milliseconds since 1970-01-01 UTC, decimal, when the request was signed. */
@@ -39,9 +42,35 @@ export const leadRequest = v.object({
   /** `system_identifier` of pg_control_system(), decimal text. */
   systemIdentifier: v.pipe(v.string(), v.regex(/^\d+$/)),
   timeline: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
+  /** The highest term that the database has on record, 0 for none: the one issued is higher. */
+  termFloor: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
 });
 export type LeadRequest = v.InferOutput<typeof leadRequest>;
 
 /** The term that the Stream object has just issued; it is higher than any before. */
 export const leadAnswer = v.object({ term: v.pipe(v.number(), v.safeInteger(), v.minValue(1)) });
 export type LeadAnswer = v.InferOutput<typeof leadAnswer>;
+
+/** POST a StatusRequest as JSON; 200 with a StatusAnswer as JSON. */
+export const statusPath = '/internal/v1/status';
+
+export const statusRequest = v.object({ version: v.literal(1), account: accountId });
+export type StatusRequest = v.InferOutput<typeof statusRequest>;
+
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+/** How an account's object stands. An account it has never heard of has no position and nothing else. */
+export const statusAnswer = v.object({
+  position: v.nullable(position),
+  term: count,
+  /** Whether it grants nothing until its next snapshot. */
+  stale: v.boolean(),
+  clients: count,
+  gateways: count,
+  flows: count,
+  /** Gateways that have yet to be told of an access that ended. */
+  rejectsOwed: count,
+  /** Rows that could not be read, as `table/key`, at most a hundred: they grant nothing. */
+  unreadableRows: v.array(v.string()),
+});
+export type StatusAnswer = v.InferOutput<typeof statusAnswer>;

@@ -19,7 +19,7 @@ export const deviceFrameMark = '=';
 const shortText = v.pipe(v.string(), v.maxLength(255));
 
 /** A Curve25519 public key: standard base64 with padding of 32 bytes. */
-export const publicKey = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/));
+const publicKey = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/));
 
 export const hello = v.object({
   version: v.literal(linkVersion),

@@ -76,7 +76,6 @@ const authIdentities = v.object({
 });
 
 const tokenType = v.picklist(['client', 'gateway_group', 'relay_group', 'api']);
-export type TokenType = v.InferOutput<typeof tokenType>;
 
 const tokens = v.object({
   id: ids.tokenId,
@@ -137,7 +136,6 @@ const resourceConnections = v.object({
 });
 
 const condition = v.object({ property: text, operator: text, values: v.array(text) });
-export type Condition = v.InferOutput<typeof condition>;
 
 const policies = v.object({
   id: ids.policyId,
@@ -167,9 +165,6 @@ export const rowSchemas = {
 /** The typed row of table `T`. */
 export type RowOf<T extends TableName> = v.InferOutput<(typeof rowSchemas)[T]>;
 
-export type AccountRow = RowOf<'accounts'>;
-export type ClientRow = RowOf<'clients'>;
-export type GatewayRow = RowOf<'gateways'>;
 export type PolicyRow = RowOf<'policies'>;
 export type ResourceRow = RowOf<'resources'>;
 export type TokenRow = RowOf<'tokens'>;

@@ -1,10 +1,19 @@
-// The replicator's routes. A request is believed only when one of the ingest keys signed its method, path, time, length and
+// The internal routes, for the replicator and operators' tools. A request is believed only when one of the ingest keys signed its method, path, time, length and
 // digest; that is checked before the body is read, and the body against the digest after.
 import * as v from 'valibot';
 import { createHash, createHmac } from 'node:crypto';
 import { Hono } from 'hono';
 import { delivery, deliveryBytesMax } from '../protocol/commit.ts';
-import { deliverPath, ingestHeaders, ingestSkewMsMax, leadPath, leadRequest, signedText } from '../protocol/ingest.ts';
+import {
+  deliverPath,
+  ingestHeaders,
+  ingestSkewMsMax,
+  leadPath,
+  leadRequest,
+  signedText,
+  statusPath,
+  statusRequest,
+} from '../protocol/ingest.ts';
 import { accountObjectName, streamObjectName } from './env.ts';
 import { isEqualText } from './hashes.ts';
 import type { Context } from 'hono';
@@ -22,6 +31,14 @@ ingest.post(deliverPath, async (context) => {
   const { env } = context;
   const answer = await env.ACCOUNT.getByName(accountObjectName(parsed.output.account)).deliver(parsed.output);
   return context.json(answer);
+});
+
+ingest.post(statusPath, async (context) => {
+  const body = await readSigned(context);
+  if (body instanceof Response) return body;
+  const parsed = v.safeParse(statusRequest, body.json);
+  if (!parsed.success) return problem(400, `not a status request: ${v.summarize(parsed.issues).slice(0, 500)}`);
+  return context.json(await context.env.ACCOUNT.getByName(accountObjectName(parsed.output.account)).status());
 });
 
 ingest.post(leadPath, async (context) => {

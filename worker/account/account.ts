@@ -33,6 +33,7 @@ import type { Env } from '../env.ts';
 import type { Hello, Refusal } from '../../protocol/link.ts';
 import type { Input } from '../../core/input.ts';
 import type { State } from '../../core/state.ts';
+import type { StatusAnswer } from '../../protocol/ingest.ts';
 
 /** A commit that failed this often is poison. */
 const triesMax = 3;
@@ -69,6 +70,23 @@ export class Account extends DurableObject<Env> {
     for (const wake of this.#waiters) wake();
     this.#waiters.clear();
     return answer;
+  }
+
+  /** How this account stands, for operators. */
+  status(): StatusAnswer {
+    const { position, term, stale, sessions, grants, tables } = this.#state;
+    const roles = [...sessions.values()].map(({ role }) => role);
+    const phases = [...grants.values()].map(({ phase }) => phase);
+    return {
+      position,
+      term,
+      stale,
+      clients: roles.filter((role) => role === 'client').length,
+      gateways: roles.filter((role) => role === 'gateway').length,
+      flows: phases.filter((phase) => phase === 'live').length,
+      rejectsOwed: phases.filter((phase) => phase === 'owed').length,
+      unreadableRows: [...tables.unreadable].slice(0, 100),
+    };
   }
 
   /** The internal upgrade: 101 with the socket of an admitted session, else 200 with a Refusal. */

@@ -7,9 +7,9 @@ import type { LeadAnswer, LeadRequest } from '../../protocol/ingest.ts';
 
 export class Stream extends DurableObject<Env> {
   /** Issues the next term, durably, before it is answered. */
-  lead({ systemIdentifier, timeline }: LeadRequest): LeadAnswer {
+  lead({ systemIdentifier, timeline, termFloor }: LeadRequest): LeadAnswer {
     const { kv } = this.ctx.storage;
-    const term = (kv.get<number>('term') ?? 0) + 1;
+    const term = Math.max(kv.get<number>('term') ?? 0, termFloor) + 1;
     kv.put('term', term);
     log.info('term_issued', { term, system_identifier: systemIdentifier, timeline });
     return { term };

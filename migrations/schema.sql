@@ -1,0 +1,755 @@
+-- The schema after all migrations, written by `npm run schema`: to be read, not run.
+
+create role drawbridge_replicator login replication;
+
+create schema drawbridge;
+
+create schema public;
+
+create table public.accounts (
+  id uuid not null default gen_random_uuid(),
+  name text not null,
+  slug text,
+  config jsonb not null default '{}'::jsonb,
+  features jsonb not null default '{}'::jsonb,
+  limits jsonb not null default '{}'::jsonb,
+  region text,
+  when_behind text not null default 'short'::text,
+  disabled_at timestamp with time zone,
+  disabled_reason text,
+  inserted_at timestamp with time zone not null default now(),
+  constraint accounts_pkey PRIMARY KEY (id),
+  constraint accounts_config_check CHECK (drawbridge.is_account_config(config)),
+  constraint accounts_features_check CHECK ((jsonb_typeof(features) = 'object'::text)),
+  constraint accounts_limits_check CHECK ((jsonb_typeof(limits) = 'object'::text)),
+  constraint accounts_name_check CHECK (((length(btrim(name)) >= 1) AND (length(btrim(name)) <= 64))),
+  constraint accounts_region_check CHECK ((region ~ '^[a-z][a-z0-9-]{0,31}$'::text)),
+  constraint accounts_slug_check CHECK ((slug ~ '^[a-z0-9_]{3,100}$'::text)),
+  constraint accounts_slug_key UNIQUE (slug),
+  constraint accounts_when_behind_check CHECK ((when_behind = ANY (ARRAY['short'::text, 'deny'::text])))
+);
+alter table public.accounts replica identity full;
+comment on table public.accounts is 'A customer: the scope of everything else.';
+comment on column public.accounts.config is 'search_domain, and clients_upstream_dns as a list of {protocol, address}.';
+comment on column public.accounts.region is 'Location hint or jurisdiction in which the account''s object is created; null: near its first caller.';
+comment on column public.accounts.when_behind is 'New grants while the edge is behind the database: short-lived, or denied.';
+
+create table public.actor_group_memberships (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  actor_id uuid not null,
+  group_id uuid not null,
+  constraint actor_group_memberships_pkey PRIMARY KEY (id),
+  constraint actor_group_memberships_account_id_actor_id_fkey FOREIGN KEY (account_id, actor_id) REFERENCES public.actors(account_id, id) ON DELETE CASCADE,
+  constraint actor_group_memberships_account_id_actor_id_group_id_key UNIQUE (account_id, actor_id, group_id),
+  constraint actor_group_memberships_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint actor_group_memberships_account_id_group_id_fkey FOREIGN KEY (account_id, group_id) REFERENCES public.actor_groups(account_id, id) ON DELETE CASCADE,
+  constraint actor_group_memberships_account_id_id_key UNIQUE (account_id, id)
+);
+alter table public.actor_group_memberships replica identity full;
+CREATE INDEX actor_group_memberships_account_id_group_id_idx ON public.actor_group_memberships USING btree (account_id, group_id);
+comment on table public.actor_group_memberships is 'An actor in a group.';
+
+create table public.actor_groups (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  name text not null,
+  type text not null default 'static'::text,
+  provider_id uuid,
+  provider_identifier text,
+  inserted_at timestamp with time zone not null default now(),
+  constraint actor_groups_pkey PRIMARY KEY (id),
+  constraint actor_groups_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint actor_groups_account_id_id_key UNIQUE (account_id, id),
+  constraint actor_groups_account_id_provider_id_fkey FOREIGN KEY (account_id, provider_id) REFERENCES public.auth_providers(account_id, id) ON DELETE CASCADE,
+  constraint actor_groups_account_id_provider_id_provider_identifier_key UNIQUE (account_id, provider_id, provider_identifier),
+  constraint actor_groups_name_check CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint actor_groups_provider_fields_not_null CHECK (((provider_id IS NULL) = (provider_identifier IS NULL))),
+  constraint actor_groups_type_check CHECK ((type = ANY (ARRAY['static'::text, 'managed'::text])))
+);
+alter table public.actor_groups replica identity full;
+CREATE UNIQUE INDEX actor_groups_account_id_name_key ON public.actor_groups USING btree (account_id, name) WHERE (provider_id IS NULL);
+comment on table public.actor_groups is 'Actors that policies give access to, kept by hand or by a provider.';
+
+create table public.actors (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  type text not null,
+  name text not null,
+  disabled_at timestamp with time zone,
+  inserted_at timestamp with time zone not null default now(),
+  constraint actors_pkey PRIMARY KEY (id),
+  constraint actors_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint actors_account_id_id_key UNIQUE (account_id, id),
+  constraint actors_name_check CHECK (((length(name) >= 1) AND (length(name) <= 512))),
+  constraint actors_type_check CHECK ((type = ANY (ARRAY['account_user'::text, 'account_admin_user'::text, 'service_account'::text, 'api_client'::text])))
+);
+alter table public.actors replica identity full;
+comment on table public.actors is 'A person or program that acts in an account.';
+
+create table public.auth_identities (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  actor_id uuid not null,
+  provider_id uuid not null,
+  provider_identifier text not null,
+  email text,
+  inserted_at timestamp with time zone not null default now(),
+  constraint auth_identities_pkey PRIMARY KEY (id),
+  constraint auth_identities_account_id_actor_id_fkey FOREIGN KEY (account_id, actor_id) REFERENCES public.actors(account_id, id) ON DELETE CASCADE,
+  constraint auth_identities_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint auth_identities_account_id_id_key UNIQUE (account_id, id),
+  constraint auth_identities_account_id_provider_id_fkey FOREIGN KEY (account_id, provider_id) REFERENCES public.auth_providers(account_id, id) ON DELETE CASCADE,
+  constraint auth_identities_provider_identifier_check CHECK ((provider_identifier <> ''::text))
+);
+alter table public.auth_identities replica identity full;
+CREATE INDEX auth_identities_account_id_actor_id_idx ON public.auth_identities USING btree (account_id, actor_id);
+CREATE UNIQUE INDEX auth_identities_account_id_provider_id_provider_identifier_key ON public.auth_identities USING btree (account_id, provider_id, lower(provider_identifier));
+comment on table public.auth_identities is 'An actor as one provider knows it.';
+
+create table public.auth_providers (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  name text not null,
+  adapter text not null,
+  provisioner text not null,
+  disabled_at timestamp with time zone,
+  inserted_at timestamp with time zone not null default now(),
+  constraint auth_providers_pkey PRIMARY KEY (id),
+  constraint auth_providers_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint auth_providers_account_id_id_key UNIQUE (account_id, id),
+  constraint auth_providers_adapter_check CHECK ((adapter = ANY (ARRAY['email'::text, 'openid_connect'::text, 'google_workspace'::text, 'microsoft_entra'::text, 'okta'::text, 'jumpcloud'::text, 'mock'::text, 'userpass'::text]))),
+  constraint auth_providers_name_check CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint auth_providers_provisioner_check CHECK ((provisioner = ANY (ARRAY['manual'::text, 'just_in_time'::text, 'custom'::text])))
+);
+alter table public.auth_providers replica identity full;
+CREATE UNIQUE INDEX auth_providers_account_id_adapter_key ON public.auth_providers USING btree (account_id, adapter) WHERE (adapter <> 'openid_connect'::text);
+comment on table public.auth_providers is 'Where identities of an account come from. Its configuration and secrets belong to whatever signs people in: this table is streamed.';
+
+create table public.clients (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  actor_id uuid not null,
+  identity_id uuid,
+  external_id text not null,
+  name text not null,
+  ipv4 inet not null,
+  ipv6 inet not null,
+  psk_base bytea not null default drawbridge.random_secret(),
+  device_serial text,
+  device_uuid text,
+  identifier_for_vendor text,
+  firebase_installation_id text,
+  verified_at timestamp with time zone,
+  verified_by text,
+  inserted_at timestamp with time zone not null default now(),
+  constraint clients_pkey PRIMARY KEY (id),
+  constraint clients_account_id_actor_id_external_id_key UNIQUE (account_id, actor_id, external_id),
+  constraint clients_account_id_actor_id_fkey FOREIGN KEY (account_id, actor_id) REFERENCES public.actors(account_id, id) ON DELETE CASCADE,
+  constraint clients_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint clients_account_id_id_key UNIQUE (account_id, id),
+  constraint clients_account_id_identity_id_fkey FOREIGN KEY (account_id, identity_id) REFERENCES public.auth_identities(account_id, id) ON DELETE SET NULL (identity_id),
+  constraint clients_account_id_ipv4_key UNIQUE (account_id, ipv4),
+  constraint clients_account_id_ipv6_key UNIQUE (account_id, ipv6),
+  constraint clients_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 255))),
+  constraint clients_ipv4_check CHECK (drawbridge.is_tunnel_address(ipv4, 4)),
+  constraint clients_ipv6_check CHECK (drawbridge.is_tunnel_address(ipv6, 6)),
+  constraint clients_name_check CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint clients_psk_base_check CHECK ((octet_length(psk_base) = 32)),
+  constraint clients_verified_by_check CHECK ((verified_by = ANY (ARRAY['system'::text, 'actor'::text, 'identity'::text]))),
+  constraint clients_verified_fields_set CHECK (((verified_at IS NULL) = (verified_by IS NULL)))
+);
+alter table public.clients replica identity full;
+CREATE INDEX clients_account_id_identity_id_idx ON public.clients USING btree (account_id, identity_id);
+CREATE TRIGGER forget_network_addresses AFTER TRUNCATE ON public.clients FOR EACH STATEMENT EXECUTE FUNCTION drawbridge.forget_network_addresses('client');
+CREATE TRIGGER keep_network_addresses AFTER INSERT OR DELETE OR UPDATE OF account_id, ipv4, ipv6 ON public.clients FOR EACH ROW EXECUTE FUNCTION drawbridge.keep_network_addresses('client');
+comment on table public.clients is 'A registered device of an actor.';
+comment on column public.clients.external_id is 'The device''s own fingerprint, with its actor the key under which it registers.';
+comment on column public.clients.psk_base is 'The client''s half of the preshared keys; never leaves the servers.';
+
+create table public.gateway_groups (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  name text not null,
+  managed_by text not null default 'account'::text,
+  inserted_at timestamp with time zone not null default now(),
+  constraint gateway_groups_pkey PRIMARY KEY (id),
+  constraint gateway_groups_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint gateway_groups_account_id_id_key UNIQUE (account_id, id),
+  constraint gateway_groups_account_id_name_managed_by_key UNIQUE (account_id, name, managed_by),
+  constraint gateway_groups_managed_by_check CHECK ((managed_by = ANY (ARRAY['account'::text, 'system'::text]))),
+  constraint gateway_groups_name_check CHECK (((length(name) >= 1) AND (length(name) <= 64)))
+);
+alter table public.gateway_groups replica identity full;
+comment on table public.gateway_groups is 'A site: gateways that reach the same resources.';
+
+create table public.gateways (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  group_id uuid not null,
+  external_id text not null,
+  name text not null,
+  ipv4 inet not null,
+  ipv6 inet not null,
+  psk_base bytea not null default drawbridge.random_secret(),
+  inserted_at timestamp with time zone not null default now(),
+  constraint gateways_pkey PRIMARY KEY (id),
+  constraint gateways_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint gateways_account_id_group_id_external_id_key UNIQUE (account_id, group_id, external_id),
+  constraint gateways_account_id_group_id_fkey FOREIGN KEY (account_id, group_id) REFERENCES public.gateway_groups(account_id, id) ON DELETE CASCADE,
+  constraint gateways_account_id_id_key UNIQUE (account_id, id),
+  constraint gateways_account_id_ipv4_key UNIQUE (account_id, ipv4),
+  constraint gateways_account_id_ipv6_key UNIQUE (account_id, ipv6),
+  constraint gateways_external_id_check CHECK (((length(external_id) >= 1) AND (length(external_id) <= 255))),
+  constraint gateways_ipv4_check CHECK (drawbridge.is_tunnel_address(ipv4, 4)),
+  constraint gateways_ipv6_check CHECK (drawbridge.is_tunnel_address(ipv6, 6)),
+  constraint gateways_name_check CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint gateways_psk_base_check CHECK ((octet_length(psk_base) = 32))
+);
+alter table public.gateways replica identity full;
+CREATE TRIGGER forget_network_addresses AFTER TRUNCATE ON public.gateways FOR EACH STATEMENT EXECUTE FUNCTION drawbridge.forget_network_addresses('gateway');
+CREATE TRIGGER keep_network_addresses AFTER INSERT OR DELETE OR UPDATE OF account_id, ipv4, ipv6 ON public.gateways FOR EACH ROW EXECUTE FUNCTION drawbridge.keep_network_addresses('gateway');
+comment on table public.gateways is 'A registered gateway of a site.';
+comment on column public.gateways.psk_base is 'The gateway''s half of the preshared keys; never leaves the servers.';
+
+create table public.policies (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  actor_group_id uuid not null,
+  resource_id uuid not null,
+  description text,
+  conditions jsonb[] not null default '{}'::jsonb[],
+  disabled_at timestamp with time zone,
+  inserted_at timestamp with time zone not null default now(),
+  constraint policies_pkey PRIMARY KEY (id),
+  constraint policies_account_id_actor_group_id_fkey FOREIGN KEY (account_id, actor_group_id) REFERENCES public.actor_groups(account_id, id) ON DELETE CASCADE,
+  constraint policies_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint policies_account_id_id_key UNIQUE (account_id, id),
+  constraint policies_account_id_resource_id_actor_group_id_key UNIQUE (account_id, resource_id, actor_group_id),
+  constraint policies_account_id_resource_id_fkey FOREIGN KEY (account_id, resource_id) REFERENCES public.resources(account_id, id) ON DELETE CASCADE,
+  constraint policies_conditions_check CHECK (drawbridge.are_conditions(conditions)),
+  constraint policies_description_check CHECK (((length(description) >= 1) AND (length(description) <= 1024)))
+);
+alter table public.policies replica identity full;
+CREATE INDEX policies_account_id_actor_group_id_idx ON public.policies USING btree (account_id, actor_group_id);
+comment on table public.policies is 'A group may reach a resource while all conditions hold.';
+comment on column public.policies.conditions is 'List of {property, operator, values}; all must hold.';
+
+create table public.resource_connections (
+  resource_id uuid not null,
+  gateway_group_id uuid not null,
+  account_id uuid not null,
+  constraint resource_connections_pkey PRIMARY KEY (resource_id, gateway_group_id),
+  constraint resource_connections_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint resource_connections_account_id_gateway_group_id_fkey FOREIGN KEY (account_id, gateway_group_id) REFERENCES public.gateway_groups(account_id, id) ON DELETE CASCADE,
+  constraint resource_connections_account_id_resource_id_fkey FOREIGN KEY (account_id, resource_id) REFERENCES public.resources(account_id, id) ON DELETE CASCADE
+);
+alter table public.resource_connections replica identity full;
+CREATE INDEX resource_connections_account_id_gateway_group_id_idx ON public.resource_connections USING btree (account_id, gateway_group_id);
+CREATE INDEX resource_connections_account_id_resource_id_idx ON public.resource_connections USING btree (account_id, resource_id);
+CREATE TRIGGER internet_resource_in_internet_site AFTER INSERT OR UPDATE ON public.resource_connections FOR EACH ROW EXECUTE FUNCTION drawbridge.check_internet_site();
+comment on table public.resource_connections is 'A site that reaches a resource.';
+
+create table public.resources (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  name text not null,
+  type text not null,
+  address text,
+  address_description text,
+  ip_stack text,
+  filters jsonb not null default '[]'::jsonb,
+  inserted_at timestamp with time zone not null default now(),
+  constraint resources_pkey PRIMARY KEY (id),
+  constraint resources_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint resources_account_id_id_key UNIQUE (account_id, id),
+  constraint resources_address_description_check CHECK (((length(address_description) >= 1) AND (length(address_description) <= 512))),
+  constraint resources_address_fits_type CHECK (
+CASE type
+    WHEN 'dns'::text THEN ((address IS NOT NULL) AND drawbridge.is_dns_pattern(address))
+    WHEN 'cidr'::text THEN ((address IS NOT NULL) AND drawbridge.is_cidr(address))
+    WHEN 'ip'::text THEN ((address IS NOT NULL) AND drawbridge.is_ip(address))
+    WHEN 'internet'::text THEN (address IS NULL)
+    ELSE true
+END),
+  constraint resources_address_not_reserved CHECK (((type <> ALL (ARRAY['cidr'::text, 'ip'::text])) OR (NOT drawbridge.is_reserved(address)))),
+  constraint resources_filters_check CHECK (drawbridge.are_filters(filters)),
+  constraint resources_ip_stack_check CHECK ((ip_stack = ANY (ARRAY['dual'::text, 'ipv4_only'::text, 'ipv6_only'::text]))),
+  constraint resources_ip_stack_only_for_dns CHECK (((type = 'dns'::text) = (ip_stack IS NOT NULL))),
+  constraint resources_name_check CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint resources_type_check CHECK ((type = ANY (ARRAY['dns'::text, 'cidr'::text, 'ip'::text, 'internet'::text])))
+);
+alter table public.resources replica identity full;
+CREATE UNIQUE INDEX resources_one_internet_an_account ON public.resources USING btree (account_id) WHERE (type = 'internet'::text);
+comment on table public.resources is 'What policies give access to.';
+comment on column public.resources.address is 'A domain pattern, a network or an address, spelled as Postgres prints it; null for the internet.';
+comment on column public.resources.filters is 'List of {protocol, ports}; empty means all traffic.';
+
+create table public.tokens (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid not null,
+  type text not null,
+  name text,
+  actor_id uuid,
+  identity_id uuid,
+  gateway_group_id uuid,
+  secret_salt text not null,
+  secret_hash text not null,
+  expires_at timestamp with time zone,
+  inserted_at timestamp with time zone not null default now(),
+  constraint tokens_pkey PRIMARY KEY (id),
+  constraint tokens_account_id_actor_id_fkey FOREIGN KEY (account_id, actor_id) REFERENCES public.actors(account_id, id) ON DELETE CASCADE,
+  constraint tokens_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint tokens_account_id_gateway_group_id_fkey FOREIGN KEY (account_id, gateway_group_id) REFERENCES public.gateway_groups(account_id, id) ON DELETE CASCADE,
+  constraint tokens_account_id_id_key UNIQUE (account_id, id),
+  constraint tokens_account_id_identity_id_fkey FOREIGN KEY (account_id, identity_id) REFERENCES public.auth_identities(account_id, id) ON DELETE CASCADE,
+  constraint tokens_belong_by_type CHECK (
+CASE type
+    WHEN 'gateway_group'::text THEN ((gateway_group_id IS NOT NULL) AND (actor_id IS NULL) AND (identity_id IS NULL))
+    ELSE ((actor_id IS NOT NULL) AND (gateway_group_id IS NULL))
+END),
+  constraint tokens_name_check CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint tokens_secret_hash_check CHECK ((secret_hash ~ '^[0-9a-f]{64}$'::text)),
+  constraint tokens_secret_salt_check CHECK ((secret_salt <> ''::text)),
+  constraint tokens_type_check CHECK ((type = ANY (ARRAY['client'::text, 'gateway_group'::text, 'api'::text])))
+);
+alter table public.tokens replica identity full;
+CREATE INDEX tokens_account_id_actor_id_idx ON public.tokens USING btree (account_id, actor_id);
+CREATE INDEX tokens_account_id_gateway_group_id_idx ON public.tokens USING btree (account_id, gateway_group_id);
+CREATE INDEX tokens_account_id_identity_id_idx ON public.tokens USING btree (account_id, identity_id);
+comment on table public.tokens is 'What a device or program shows to be admitted; minted by `drawbridge token create`. Deleting the row revokes it.';
+comment on column public.tokens.secret_hash is 'SHA-256 of the salted secret, lower-case hex; the secret itself is stored nowhere.';
+
+create table drawbridge.epochs (
+  epoch bigint not null,
+  reason text not null,
+  slot_name text not null,
+  system_identifier text not null,
+  timeline integer not null,
+  opened_at timestamp with time zone not null default now(),
+  constraint epochs_pkey PRIMARY KEY (epoch)
+);
+alter table drawbridge.epochs replica identity default;
+comment on table drawbridge.epochs is 'Unbroken stretches of the stream: positions of two epochs cannot be compared.';
+
+create table drawbridge.lanes (
+  account_id uuid not null,
+  epoch bigint not null,
+  to_lsn pg_lsn not null,
+  state text not null default 'live'::text,
+  reason text,
+  term bigint not null,
+  updated_at timestamp with time zone not null default now(),
+  constraint lanes_pkey PRIMARY KEY (account_id),
+  constraint lanes_state_check CHECK ((state = ANY (ARRAY['live'::text, 'parked'::text])))
+);
+alter table drawbridge.lanes replica identity default;
+comment on table drawbridge.lanes is 'How far each account''s ordered lane of commits has been delivered; every account ever known is in it.';
+comment on column drawbridge.lanes.term is 'The leader''s term when the row was written.';
+
+create table drawbridge.migrations (
+  name text not null,
+  checksum text not null,
+  applied_at timestamp with time zone not null default now(),
+  constraint migrations_pkey PRIMARY KEY (name)
+);
+alter table drawbridge.migrations replica identity default;
+comment on table drawbridge.migrations is 'The migrations applied to this database.';
+
+create table drawbridge.network_addresses (
+  account_id uuid not null,
+  address inet not null,
+  kind text not null,
+  constraint network_addresses_pkey PRIMARY KEY (account_id, address),
+  constraint network_addresses_kind_check CHECK ((kind = ANY (ARRAY['client'::text, 'gateway'::text])))
+);
+alter table drawbridge.network_addresses replica identity default;
+comment on table drawbridge.network_addresses is 'Every tunnel address in use; kept by triggers on clients and gateways.';
+
+create publication drawbridge for table
+  public.accounts,
+  public.actor_group_memberships,
+  public.actor_groups,
+  public.actors,
+  public.auth_identities,
+  public.auth_providers,
+  public.clients,
+  public.gateway_groups,
+  public.gateways,
+  public.policies,
+  public.resource_connections,
+  public.resources,
+  public.tokens
+  with (publish = 'insert, update, delete, truncate', publish_via_partition_root = f);
+
+grant usage on schema drawbridge to drawbridge_replicator;
+grant usage on schema drawbridge to public;
+grant usage on schema public to drawbridge_replicator;
+grant usage on schema public to public;
+grant insert, select on table drawbridge.epochs to drawbridge_replicator;
+grant delete, insert, select, update on table drawbridge.lanes to drawbridge_replicator;
+grant select on table drawbridge.migrations to drawbridge_replicator;
+grant select on table public.accounts to drawbridge_replicator;
+grant select on table public.actor_group_memberships to drawbridge_replicator;
+grant select on table public.actor_groups to drawbridge_replicator;
+grant select on table public.actors to drawbridge_replicator;
+grant select on table public.auth_identities to drawbridge_replicator;
+grant select on table public.auth_providers to drawbridge_replicator;
+grant select on table public.clients to drawbridge_replicator;
+grant select on table public.gateway_groups to drawbridge_replicator;
+grant select on table public.gateways to drawbridge_replicator;
+grant select on table public.policies to drawbridge_replicator;
+grant select on table public.resource_connections to drawbridge_replicator;
+grant select on table public.resources to drawbridge_replicator;
+grant select on table public.tokens to drawbridge_replicator;
+
+CREATE OR REPLACE FUNCTION drawbridge.are_conditions(value jsonb[])
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(array_ndims(value), 1) = 1 and coalesce(bool_and(drawbridge.is_condition(item)), true)
+  from unnest(value) as items (item)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.are_filters(value jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select case
+    when jsonb_typeof(value) = 'array' then (
+      select coalesce(bool_and(drawbridge.is_filter(item)), true) from jsonb_array_elements(value) as items (item)
+    )
+    else false
+  end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.check_internet_site()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if (select type = 'internet' from public.resources where id = new.resource_id)
+    is distinct from
+    (select managed_by = 'system' and name = 'Internet' from public.gateway_groups where id = new.gateway_group_id)
+  then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'internet_resource_in_internet_site',
+      schema = 'public',
+      table = 'resource_connections',
+      message = 'the internet resource belongs in the system''s site named Internet, and nothing else does';
+  end if;
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.forget_network_addresses()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  delete from drawbridge.network_addresses where kind = tg_argv[0];
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_account_config(value jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select case
+    when value is null or jsonb_typeof(value) <> 'object' then false
+    when coalesce(jsonb_typeof(value -> 'search_domain'), 'null') not in ('null', 'string') then false
+    when jsonb_typeof(value -> 'search_domain') = 'string'
+      and (value ->> 'search_domain' ~ '[*?]' or not drawbridge.is_dns_pattern(value ->> 'search_domain')) then false
+    when value -> 'clients_upstream_dns' is null then true
+    when jsonb_typeof(value -> 'clients_upstream_dns') <> 'array' then false
+    else (
+      select coalesce(bool_and(
+        jsonb_typeof(item) = 'object'
+          and coalesce(item ->> 'protocol', 'ip_port') = 'ip_port'
+          and jsonb_typeof(item -> 'address') = 'string'
+          and drawbridge.is_resolver_address(item ->> 'address')
+      ), true)
+      from jsonb_array_elements(value -> 'clients_upstream_dns') as items (item)
+    )
+  end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_cidr(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+begin
+  return coalesce(value::cidr::text = value, false);
+exception when data_exception then
+  return false;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_condition(value jsonb)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+declare
+  operator text := value ->> 'operator';
+  items text[];
+begin
+  if value is null or jsonb_typeof(value) <> 'object' or value - array['property', 'operator', 'values'] <> '{}'
+    or not drawbridge.is_text_list(value -> 'values')
+  then
+    return false;
+  end if;
+  items := array(select jsonb_array_elements_text(value -> 'values'));
+  return coalesce(case value ->> 'property'
+    when 'remote_ip_location_region' then
+      operator in ('is_in', 'is_not_in')
+        and not exists (select from unnest(items) as item where not drawbridge.is_country(item))
+    when 'remote_ip' then
+      operator in ('is_in_cidr', 'is_not_in_cidr')
+        and not exists (select from unnest(items) as item where not drawbridge.is_ip_range(item))
+    when 'provider_id' then
+      operator in ('is_in', 'is_not_in')
+        and not exists (select from unnest(items) as item where item !~ '^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$')
+    when 'current_utc_datetime' then
+      operator = 'is_in_day_of_week_time_ranges'
+        and not exists (select from unnest(items) as item where not drawbridge.is_time_window(item))
+    when 'client_verified' then operator = 'is' and items in (array['true'], array['false'])
+  end, false);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_country(value text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(value = any (string_to_array(
+    'AD AE AF AG AI AL AM AO AQ AR AS AT AU AW AX AZ BA BB BD BE BF BG BH BI BJ BL BM BN BO BQ BR BS BT BV BW BY BZ '
+    'CA CC CD CF CG CH CI CK CL CM CN CO CR CU CV CW CX CY CZ DE DJ DK DM DO DZ EC EE EG EH ER ES ET FI FJ FK FM FO '
+    'FR GA GB GD GE GF GG GH GI GL GM GN GP GQ GR GS GT GU GW GY HK HM HN HR HT HU ID IE IL IM IN IO IQ IR IS IT JE '
+    'JM JO JP KE KG KH KI KM KN KP KR KW KY KZ LA LB LC LI LK LR LS LT LU LV LY MA MC MD ME MF MG MH MK ML MM MN MO '
+    'MP MQ MR MS MT MU MV MW MX MY MZ NA NC NE NF NG NI NL NO NP NR NU NZ OM PA PE PF PG PH PK PL PM PN PR PS PT PW '
+    'PY QA RE RO RS RU RW SA SB SC SD SE SG SH SI SJ SK SL SM SN SO SR SS ST SV SX SY SZ TC TD TF TG TH TJ TK TL TM '
+    'TN TO TR TT TV TW TZ UA UG UM US UY UZ VA VC VE VG VI VN VU WF WS XK YE YT ZA ZM ZW', ' ')), false)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_dns_pattern(value text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    length(value) between 1 and 253
+      and bool_and(label ~ '^([A-Za-z0-9_*?-]|[^\x01-\x7f]){1,63}$' and (label = '**' or label not like '%**%'))
+      and (array_agg(label order by position desc))[1] !~ '[*?]|^[0-9]+$|^[Ll][Oo][Cc][Aa][Ll][Hh][Oo][Ss][Tt]$',
+    false)
+  from unnest(string_to_array(value, '.')) with ordinality as labels (label, position)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_filter(value jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select case
+    when value is null or jsonb_typeof(value) <> 'object' or value - '{protocol,ports}'::text[] <> '{}' then false
+    when value -> 'ports' is not null and not drawbridge.is_text_list(value -> 'ports') then false
+    else coalesce(value ->> 'protocol' in ('tcp', 'udp', 'icmp'), false)
+      and (value ->> 'protocol' <> 'icmp' or coalesce(value -> 'ports', '[]') = '[]')
+      and (
+        select coalesce(bool_and(drawbridge.is_port_range(port)), true)
+        from jsonb_array_elements_text(coalesce(value -> 'ports', '[]')) as ports (port)
+      )
+  end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_ip(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+begin
+  return coalesce(host(value::inet) = value, false);
+exception when data_exception then
+  return false;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_ip_range(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+begin
+  return coalesce(value ~ '^[^/]+(/(0|[1-9][0-9]{0,2}))?$' and host(value::inet) = split_part(value, '/', 1), false);
+exception when data_exception then
+  return false;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_port_range(value text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select case
+    when value ~ '^[1-9][0-9]{0,4}( - [1-9][0-9]{0,4})?$' then
+      split_part(value, ' - ', 1)::integer <= 65535
+        and coalesce(nullif(split_part(value, ' - ', 2), ''), split_part(value, ' - ', 1))::integer
+          between split_part(value, ' - ', 1)::integer and 65535
+    else false
+  end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_reserved(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+begin
+  return value::inet <<= any (array[
+    '100.64.0.0/10', 'fd00:2021:1111::/48', '0.0.0.0/32', '::/128', '127.0.0.0/8', '::1/128'
+  ]::inet[]);
+exception when data_exception then
+  return false;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_resolver_address(value text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(drawbridge.is_ip(address) and not drawbridge.is_reserved(address)
+    and (port is null or drawbridge.is_port_range(port)), false)
+  from (
+    select
+      case
+        when drawbridge.is_ip(value) then value
+        when value ~ '^\[[^\]]*:[^\]]*\]:[0-9]+$' then substring(value from '^\[(.*)\]:')
+        when value ~ '^[0-9.]+:[0-9]+$' then split_part(value, ':', 1)
+      end as address,
+      case when not drawbridge.is_ip(value) then substring(value from ':([0-9]+)$') end as port
+  ) as parts
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_text_list(value jsonb)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(jsonb_typeof(value) = 'array' and not jsonb_path_exists(value, 'strict $[*] ? (@.type() != "string")'), false)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_time_window(value text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    value ~ '^[MTWRFSU]/[^/]*/.'
+      and (
+        select bool_and(btrim(range) ~ (
+          '^(|true|([01]?[0-9]|2[0-3])(:[0-5]?[0-9]){0,2}-([01]?[0-9]|2[0-3])(:[0-5]?[0-9]){0,2})$'
+        ))
+        from regexp_split_to_table(split_part(value, '/', 2), ',') as range
+      )
+      and drawbridge.is_time_zone(substring(value from '^./[^/]*/(.*)$')),
+    false)
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_time_zone(value text)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+begin
+  if value = 'UTC' then
+    return true;
+  end if;
+  if value ~ '^[A-Z][A-Za-z_]*(/[A-Z][A-Za-z_]*)+$' then
+    return timestamptz '2000-01-01 00:00:00+00' at time zone value is not null;
+  end if;
+  return exists (select from pg_timezone_names where name = value);
+exception when data_exception then
+  return false;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.is_tunnel_address(value inet, family integer)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select case family
+    when 4 then masklen(value) = 32 and value << '100.64.0.0/11'::inet
+    when 6 then masklen(value) = 128 and value << 'fd00:2021:1111::/107'::inet
+    else false
+  end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.keep_network_addresses()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if tg_op in ('UPDATE', 'DELETE') then
+    delete from drawbridge.network_addresses where account_id = old.account_id and address in (old.ipv4, old.ipv6);
+  end if;
+  if tg_op in ('INSERT', 'UPDATE') then
+    insert into drawbridge.network_addresses (account_id, address, kind)
+    values (new.account_id, new.ipv4, tg_argv[0]), (new.account_id, new.ipv6, tg_argv[0]);
+  end if;
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.random_secret()
+ RETURNS bytea
+ LANGUAGE sql
+ PARALLEL SAFE
+ SET search_path TO ''
+AS $function$
+  select sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+$function$
+;

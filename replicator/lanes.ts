@@ -1,0 +1,325 @@
+// One ordered lane per account: what is sent next, what an answer means, when to wait.
+//
+// Pure decisions over plain data: functions change `Lanes` and return commands; carry.ts performs them. A lane has one
+// request in flight, what arrives meanwhile is coalesced into the next. Every lane goes its own way, none waits for
+// another. A lane that cannot be delivered is retried without end, and what it holds counts against the reader's window.
+//
+//                 applied, duplicate                       marker has left the stream
+//        ┌──────────────────────────────┐             ┌──────────────────────────────────┐
+//        ▼                              │             ▼                                  │
+//      idle ──── a commit arrives ──▶ sending ──── gap, need-snapshot ──▶ waiting ──▶ held
+//                                       ▲ │                                  ▲           │
+//                         timer fired   │ │ failed, poison, no answer        └───────────┘
+//                                       │ ▼                             too much held, snapshot too large
+//                                     retrying
+//
+// `waiting` lanes keep no commits: the snapshot that follows must see all that was decoded before it began.
+import { deliveryBytesMax, deliveryVersion, type Answer, type Commit, type Position } from '../protocol/commit.ts';
+import { assert, unreachable } from '../protocol/assert.ts';
+import type { AccountId } from '../protocol/ids.ts';
+import { lsnToText, textToLsn, type Lsn } from '../protocol/lsn.ts';
+import { isVisible, type PgSnapshot, type Xid } from './visibility.ts';
+
+export const deliveryCommitsMax = 500;
+/** A delivery is closed once it reaches this size; a single larger commit travels alone. */
+export const deliveryBytesTarget = 4 * 1024 * 1024;
+/** Commits kept for a lane while its snapshot is taken; beyond it the snapshot is taken again. */
+export const heldBytesMax = 4 * 1024 * 1024;
+
+export type LaneCommit = { readonly lsn: Lsn; readonly xid: Xid; readonly json: string; readonly bytes: number };
+
+type Request = {
+  readonly type: 'commits' | 'snapshot';
+  readonly body: string;
+  readonly bytes: number;
+  readonly to: Lsn;
+  readonly commits: readonly LaneCommit[];
+};
+
+type Phase =
+  | { readonly type: 'idle' }
+  | { readonly type: 'sending' | 'retrying'; readonly request: Request; readonly attempt: number }
+  | { readonly type: 'waiting' }
+  | { readonly type: 'held'; readonly snapshotId: string };
+
+export type Lane = {
+  readonly account: AccountId;
+  phase: Phase;
+  /** Where the object stands, as far as it has said; null before its first delivery. */
+  position: Lsn | null;
+  queue: LaneCommit[];
+  queueBytes: number;
+  /** Snapshots asked for since the position last moved. */
+  snapshotAttempts: number;
+};
+
+export type Lanes = {
+  readonly term: number;
+  readonly epoch: number;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+  readonly byAccount: Map<AccountId, Lane>;
+  /** Bytes that wait for answers: what the reader's window bounds. Commits held for a snapshot have their own bound. */
+  windowBytes: number;
+};
+
+export type Command =
+  | { readonly type: 'send'; readonly account: AccountId; readonly body: string }
+  | { readonly type: 'retry'; readonly account: AccountId; readonly afterMs: number; readonly attempt: number }
+  | { readonly type: 'snapshot'; readonly account: AccountId; readonly afterMs: number; readonly reason: string }
+  | { readonly type: 'durable'; readonly account: AccountId; readonly lsn: Lsn }
+  | { readonly type: 'fenced'; readonly term: number };
+
+export function createLanes(options: Pick<Lanes, 'term' | 'epoch' | 'random'>): Lanes {
+  return { ...options, byAccount: new Map(), windowBytes: 0 };
+}
+
+/** Serialized once, when it leaves the stream: a retry costs nothing and the size is exact. */
+export function laneCommit(commit: Commit): LaneCommit {
+  const json = JSON.stringify(commit);
+  return { lsn: textToLsn(commit.lsn), xid: BigInt(commit.xid), json, bytes: Buffer.byteLength(json) };
+}
+
+/** An account whose object holds everything up to `position` of this epoch. */
+export function addLane(lanes: Lanes, account: AccountId, position: Lsn): void {
+  lanes.byAccount.set(account, newLane(account, position));
+}
+
+/** An account without history in this epoch. */
+export function addLaneWithoutHistory(lanes: Lanes, account: AccountId, reason: string): readonly Command[] {
+  const lane = newLane(account, null);
+  lanes.byAccount.set(account, lane);
+  return requireSnapshot(lanes, lane, reason);
+}
+
+/** `isBorn`: the account's own row is inserted by this commit, so that it can have no history before it. */
+export function enqueue(lanes: Lanes, account: AccountId, commit: LaneCommit, isBorn: boolean): readonly Command[] {
+  const known = lanes.byAccount.get(account);
+  if (known === undefined && !isBorn) return addLaneWithoutHistory(lanes, account, 'no history');
+  const lane = known ?? newLane(account, null);
+  if (known === undefined) lanes.byAccount.set(account, lane);
+  if (lane.phase.type === 'waiting') return [];
+  if (lane.position !== null && commit.lsn <= lane.position) return [];
+  return weighed(lanes, lane, () => {
+    lane.queue.push(commit);
+    lane.queueBytes += commit.bytes;
+    if (lane.phase.type === 'idle') return sendNext(lanes, lane);
+    if (lane.phase.type === 'held' && lane.queueBytes > heldBytesMax) {
+      return requireSnapshot(lanes, lane, 'too much was held for the snapshot');
+    }
+    return [];
+  });
+}
+
+/** The object's answer to the request in flight. */
+export function answered(lanes: Lanes, account: AccountId, answer: Answer): readonly Command[] {
+  const lane = laneOf(lanes, account);
+  return weighed(lanes, lane, () => afterAnswer(lanes, lane, answer));
+}
+
+function afterAnswer(lanes: Lanes, lane: Lane, answer: Answer): readonly Command[] {
+  const { phase } = lane;
+  assert(phase.type === 'sending', 'an answer belongs to a request in flight');
+  switch (answer.type) {
+    case 'fenced':
+      return [{ type: 'fenced', term: answer.term }];
+    case 'gap':
+      return requireSnapshot(lanes, lane, 'the object answered gap');
+    case 'need-snapshot':
+      return requireSnapshot(lanes, lane, `the object needs a snapshot: ${answer.reason}`);
+    case 'applied':
+    case 'duplicate': {
+      const commands = settle(lanes, lane, phase.request, answer.position);
+      if (commands.length === 0) return retryLater(lanes, lane, false);
+      return [...commands, ...sendNext(lanes, lane)];
+    }
+    case 'failed':
+    case 'poison': {
+      const commands = settle(lanes, lane, phase.request, answer.position);
+      return [...commands, ...retryLater(lanes, lane, answer.type === 'poison')];
+    }
+    default:
+      return unreachable(answer);
+  }
+}
+
+/** No usable answer came: the network failed, the worker refused, or time ran out. */
+export function unanswered(lanes: Lanes, account: AccountId): readonly Command[] {
+  return retryLater(lanes, laneOf(lanes, account), false);
+}
+
+/** The time of a `retry` command has come. */
+export function retryDue(lanes: Lanes, account: AccountId): readonly Command[] {
+  const lane = laneOf(lanes, account);
+  if (lane.phase.type !== 'retrying') return [];
+  lane.phase = { ...lane.phase, type: 'sending' };
+  return [{ type: 'send', account, body: lane.phase.request.body }];
+}
+
+/** A snapshot begins: from here on the lane's commits are kept. False when the lane does not wait for one. */
+export function holdForSnapshot(lanes: Lanes, account: AccountId, snapshotId: string): boolean {
+  const lane = laneOf(lanes, account);
+  if (lane.phase.type !== 'waiting') return false;
+  lane.phase = { type: 'held', snapshotId };
+  return true;
+}
+
+/** The lane cannot have its snapshot: it keeps nothing and asks for another. */
+export function abandonSnapshot(
+  lanes: Lanes,
+  account: AccountId,
+  snapshotId: string,
+  reason: string,
+): readonly Command[] {
+  const lane = laneOf(lanes, account);
+  if (lane.phase.type !== 'held' || lane.phase.snapshotId !== snapshotId) return [];
+  return requireSnapshot(lanes, lane, reason);
+}
+
+/**
+ * The snapshot's marker has left the stream. `rowsJson` is the account's rows by table, `seen` what they include, `to` the
+ * end of the marker's commit. A snapshot that the lane gave up meanwhile is ignored.
+ */
+export function deliverSnapshot(
+  lanes: Lanes,
+  account: AccountId,
+  taken: { readonly id: string; readonly rowsJson: string; readonly seen: PgSnapshot; readonly to: Lsn },
+): readonly Command[] {
+  const lane = laneOf(lanes, account);
+  if (lane.phase.type !== 'held' || lane.phase.snapshotId !== taken.id) return [];
+  const commits = lane.queue.filter((commit) => !isVisible(taken.seen, commit.xid));
+  const body = `{"type":"snapshot",${envelope(lanes, lane, taken.to)},"rows":${taken.rowsJson},"commits":[${joined(commits)}]}`;
+  const bytes = Buffer.byteLength(body);
+  if (bytes > deliveryBytesMax) return requireSnapshot(lanes, lane, 'the snapshot is larger than one delivery');
+  lane.queue = [];
+  lane.queueBytes = 0;
+  return weighed(lanes, lane, () => send(lane, { type: 'snapshot', body, bytes, to: taken.to, commits }));
+}
+
+/** Lanes whose object cannot be told anything until a snapshot is delivered. */
+export function countWithoutHistory(lanes: Lanes): number {
+  let count = 0;
+  for (const { phase } of lanes.byAccount.values()) if (phase.type === 'waiting' || phase.type === 'held') count += 1;
+  return count;
+}
+
+const envelopeBytesMax = 1024;
+
+function newLane(account: AccountId, position: Lsn | null): Lane {
+  return { account, phase: { type: 'idle' }, position, queue: [], queueBytes: 0, snapshotAttempts: 0 };
+}
+
+function laneOf(lanes: Lanes, account: AccountId): Lane {
+  const lane = lanes.byAccount.get(account);
+  assert(lane !== undefined, 'a lane exists before it is answered');
+  return lane;
+}
+
+function weighed(lanes: Lanes, lane: Lane, act: () => readonly Command[]): readonly Command[] {
+  const before = weight(lane);
+  const commands = act();
+  lanes.windowBytes += weight(lane) - before;
+  return commands;
+}
+
+function weight({ phase, queueBytes }: Lane): number {
+  return phase.type === 'sending' || phase.type === 'retrying' ? queueBytes + phase.request.bytes : 0;
+}
+
+function requireSnapshot(lanes: Lanes, lane: Lane, reason: string): readonly Command[] {
+  const attempt = lane.snapshotAttempts;
+  lane.snapshotAttempts += 1;
+  lane.phase = { type: 'waiting' };
+  lane.queue = [];
+  lane.queueBytes = 0;
+  const afterMs = attempt === 0 ? 0 : retryDelayMs(attempt, false, lanes.random);
+  return [{ type: 'snapshot', account: lane.account, afterMs, reason }];
+}
+
+/** Takes what the object has made durable out of the request. No command: the position did not move. */
+function settle(lanes: Lanes, lane: Lane, request: Request, position: Position | null): readonly Command[] {
+  if (position === null || position.epoch !== lanes.epoch) return [];
+  const answeredLsn = textToLsn(position.lsn);
+  // An object ahead of this delivery has seen it in an earlier life of the replicator; the chain goes on from `to`.
+  const reached = answeredLsn > request.to ? request.to : answeredLsn;
+  if (request.type === 'snapshot' && reached < request.to) return [];
+  if (lane.position !== null && reached <= lane.position) return [];
+  const rest = request.commits.filter((commit) => commit.lsn > reached);
+  lane.position = reached;
+  lane.snapshotAttempts = 0;
+  lane.queue = [...rest, ...lane.queue];
+  lane.queueBytes += sumBytes(rest);
+  lane.phase = { type: 'idle' };
+  return [{ type: 'durable', account: lane.account, lsn: reached }];
+}
+
+function sendNext(lanes: Lanes, lane: Lane): readonly Command[] {
+  if (isNextTooLarge(lane)) return requireSnapshot(lanes, lane, 'a commit is larger than one delivery');
+  const commits = takeCommits(lane);
+  if (commits.length === 0) {
+    lane.phase = { type: 'idle' };
+    return [];
+  }
+  return send(lane, commitsRequest(lanes, lane, commits));
+}
+
+function send(lane: Lane, request: Request): readonly Command[] {
+  lane.phase = { type: 'sending', request, attempt: 0 };
+  return [{ type: 'send', account: lane.account, body: request.body }];
+}
+
+function retryLater(lanes: Lanes, lane: Lane, isPoison: boolean): readonly Command[] {
+  if (lane.phase.type === 'idle') {
+    // The answer moved the position before it failed: what is left is another request.
+    if (isNextTooLarge(lane)) return requireSnapshot(lanes, lane, 'a commit is larger than one delivery');
+    const commits = takeCommits(lane);
+    if (commits.length === 0) return [];
+    lane.phase = { type: 'sending', request: commitsRequest(lanes, lane, commits), attempt: 0 };
+  }
+  assert(lane.phase.type === 'sending', 'only a request in flight is retried');
+  const attempt = lane.phase.attempt + 1;
+  lane.phase = { type: 'retrying', request: lane.phase.request, attempt };
+  return [{ type: 'retry', account: lane.account, afterMs: retryDelayMs(attempt, isPoison, lanes.random), attempt }];
+}
+
+/** Between 100 ms and 5 s, spread over a range that doubles; for a poisonous commit between 5 s and 30 s. */
+export function retryDelayMs(attempt: number, isPoison: boolean, random: () => number): number {
+  const [min, max] = isPoison ? [5_000, 30_000] : [100, Math.min(5_000, 100 * 2 ** Math.min(attempt, 10))];
+  return Math.round(min + random() * (max - min));
+}
+
+function isNextTooLarge(lane: Lane): boolean {
+  return (lane.queue[0]?.bytes ?? 0) > deliveryBytesMax - envelopeBytesMax;
+}
+
+function takeCommits(lane: Lane): readonly LaneCommit[] {
+  let count = 0;
+  let bytes = 0;
+  for (const commit of lane.queue) {
+    if (count === deliveryCommitsMax || (count > 0 && bytes + commit.bytes > deliveryBytesTarget)) break;
+    count += 1;
+    bytes += commit.bytes;
+  }
+  lane.queueBytes -= bytes;
+  return lane.queue.splice(0, count);
+}
+
+function commitsRequest(lanes: Lanes, lane: Lane, commits: readonly LaneCommit[]): Request {
+  const last = commits.at(-1);
+  assert(last !== undefined, 'a delivery of commits holds at least one');
+  const from = lane.position === null ? 'null' : `"${lsnToText(lane.position)}"`;
+  const body = `{"type":"commits",${envelope(lanes, lane, last.lsn)},"from":${from},"commits":[${joined(commits)}]}`;
+  return { type: 'commits', body, bytes: sumBytes(commits), to: last.lsn, commits };
+}
+
+function envelope(lanes: Lanes, lane: Lane, to: Lsn): string {
+  return `"version":${deliveryVersion},"account":"${lane.account}","term":${lanes.term},"epoch":${lanes.epoch},"to":"${lsnToText(to)}"`;
+}
+
+function joined(commits: readonly LaneCommit[]): string {
+  return commits.map((commit) => commit.json).join(',');
+}
+
+function sumBytes(commits: readonly LaneCommit[]): number {
+  return commits.reduce((sum, commit) => sum + commit.bytes, 0);
+}

@@ -1,0 +1,190 @@
+// The parts of one run, wired: bytes of the slot to transactions, transactions to lanes, answers to confirmed positions.
+//
+// Reading pauses while more than a window of bytes waits for answers, so a worker that is down costs bounded memory here
+// and WAL on the server. A lane that cannot be delivered is retried without end and keeps the slot from advancing.
+import type { ClientBase } from 'pg';
+import { formatPgLsn } from '../protocol/lsn.ts';
+import { Ack } from './ack.ts';
+import { createAssembler, type Assembler, type Transaction } from './assemble.ts';
+import { Bookkeeping, type Remembered } from './bookkeeping.ts';
+import { Carrier } from './carry.ts';
+import { publication, type Config } from './config.ts';
+import { clientConfig } from './connection.ts';
+import { createDecoder, type Decoder } from './decode.ts';
+import { addLane, addLaneWithoutHistory, countWithoutHistory, createLanes, type Lanes } from './lanes.ts';
+import type { Log } from './log.ts';
+import type { Post } from './post.ts';
+import type { Slot } from './slot.ts';
+import { parseMarker } from './snapshot.ts';
+import { Snapshots } from './snapshots.ts';
+import type { PipelineReport } from './status.ts';
+import { widenXid, type Xid } from './visibility.ts';
+import { openWal, type Wal } from './wal.ts';
+
+/** Bytes that may wait for answers before reading pauses; it resumes below three fifths of it. */
+export const windowBytesMax = 32 * 1024 * 1024;
+const drainMsMax = 5_000;
+
+export type PipelineOptions = {
+  readonly config: Config;
+  /** For bookkeeping and markers. */
+  readonly client: ClientBase;
+  readonly post: Post;
+  readonly slot: Slot;
+  readonly term: number;
+  readonly walSenderTimeoutMs: number;
+  readonly remembered: Remembered;
+  readonly random: () => number;
+  readonly log: Log;
+  readonly onError: (error: Error) => void;
+};
+
+export class Pipeline {
+  readonly #options: PipelineOptions;
+  readonly #lanes: Lanes;
+  readonly #ack: Ack;
+  readonly #carrier: Carrier;
+  readonly #snapshots: Snapshots;
+  readonly #bookkeeping: Bookkeeping;
+  readonly #decoder: Decoder = createDecoder();
+  readonly #assembler: Assembler;
+  /** Near every transaction id that the stream may hold. */
+  #newestXid: Xid;
+  #wal: Wal | null = null;
+  #state: 'open' | 'draining' | 'closed' = 'open';
+
+  constructor(options: PipelineOptions) {
+    const { client, config, log, onError, random, remembered, slot, term } = options;
+    this.#options = options;
+    this.#newestXid = remembered.snapshot.xmax;
+    this.#lanes = createLanes({ term, epoch: slot.epoch, random });
+    this.#ack = new Ack(slot.confirmed, remembered.positions);
+    this.#assembler = createAssembler(() => this.#lanes.byAccount.keys());
+    this.#bookkeeping = new Bookkeeping({
+      client,
+      ack: this.#ack,
+      epoch: slot.epoch,
+      term,
+      confirm: (lsn) => this.#wal?.confirm(lsn),
+      onSnapshot: (snapshot) => {
+        this.#newestXid = snapshot.xmax;
+      },
+      onError,
+    });
+    this.#snapshots = new Snapshots({
+      connection: clientConfig(config.databaseUrl),
+      markerClient: client,
+      lanes: this.#lanes,
+      unseen: () => this.#ack.unseen(),
+      perform: (commands) => this.#carrier.perform(commands),
+      onError,
+      random,
+      log,
+    });
+    this.#carrier = new Carrier({
+      lanes: this.#lanes,
+      ack: this.#ack,
+      post: options.post,
+      requestSnapshot: (account, afterMs, reason) => this.#snapshots.request(account, afterMs, reason),
+      onDurable: () => {
+        this.#bookkeeping.kick();
+        this.#regulate();
+      },
+      onError,
+      log,
+    });
+  }
+
+  /** Resolves when the stream has started. */
+  async open(): Promise<void> {
+    const { config, onError, remembered, slot, walSenderTimeoutMs } = this.#options;
+    for (const [account, position] of remembered.positions) addLane(this.#lanes, account, position);
+    for (const account of remembered.withoutHistory) {
+      this.#carrier.perform(addLaneWithoutHistory(this.#lanes, account, 'no history in this epoch'));
+    }
+    this.#wal = await openWal({
+      connection: clientConfig(config.databaseUrl),
+      slot: config.slot,
+      publication,
+      confirmed: slot.confirmed,
+      walSenderTimeoutMs,
+      onMessage: (bytes) => this.#read(bytes),
+      onKeepalive: (walEnd) => {
+        this.#ack.keepalive(walEnd, this.#assembler.isOpen());
+        this.#bookkeeping.kick();
+      },
+      onError,
+    });
+    if (this.#state === 'closed') this.#wal.abort();
+  }
+
+  report(): PipelineReport {
+    const { config, slot, term } = this.#options;
+    return {
+      isFresh: this.#wal?.isFresh() === true,
+      epoch: slot.epoch,
+      term,
+      slot: config.slot,
+      confirmedLsn: formatPgLsn(this.#ack.confirmable()),
+      lanes: this.#lanes.byAccount.size,
+      held: countWithoutHistory(this.#lanes),
+    };
+  }
+
+  /** Reads nothing more, finishes the requests in flight, writes the lanes and confirms. Takes seconds, not forever. */
+  async drain(): Promise<void> {
+    this.#state = 'draining';
+    this.#wal?.pause();
+    this.#snapshots.close();
+    const limit = Promise.withResolvers<void>();
+    const timer = setTimeout(limit.resolve, drainMsMax);
+    await Promise.race([this.#carrier.stop(), limit.promise]);
+    clearTimeout(timer);
+    await this.#bookkeeping.finish();
+    await this.#wal?.close();
+  }
+
+  /** Ends everything at once. */
+  close(): void {
+    this.#state = 'closed';
+    this.#wal?.abort();
+    this.#carrier.close();
+    this.#snapshots.close();
+    this.#bookkeeping.stop();
+  }
+
+  #read(bytes: Buffer): void {
+    const transaction = this.#assembler.push(this.#decoder.decode(bytes));
+    if (transaction === null) return;
+    this.#take(transaction, widenXid(transaction.xid32, this.#newestXid));
+    this.#regulate();
+  }
+
+  /** A transaction has left the stream: it is posted before this returns. */
+  #take(transaction: Transaction, xid: Xid): void {
+    this.#ack.open({ lsn: transaction.lsn, xid, accounts: transaction.byAccount.keys() });
+    this.#carrier.carry(transaction, xid);
+    for (const message of transaction.messages) {
+      const id = parseMarker(message);
+      if (id !== null) this.#snapshots.marker(id, transaction.lsn);
+    }
+    this.#bookkeeping.kick();
+  }
+
+  /** A marker is read only by reading on: at the window reading waits for snapshots, at twice the window it gives them up. */
+  #regulate(): void {
+    const wal = this.#wal;
+    if (wal === null || this.#state !== 'open') return;
+    const bytes = this.#lanes.windowBytes;
+    const isFull = bytes > windowBytesMax * 2 || (bytes > windowBytesMax && !this.#snapshots.isUnderWay());
+    if (wal.isPaused() && bytes <= windowBytesMax * 0.6) {
+      this.#options.log('info', 'reading_resumed', { bytes });
+      wal.resume();
+      this.#snapshots.resume();
+    } else if (!wal.isPaused() && isFull) {
+      this.#options.log('warn', 'reading_paused', { bytes });
+      wal.pause();
+      this.#snapshots.pause();
+    }
+  }
+}

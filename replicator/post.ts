@@ -1,0 +1,141 @@
+// Signed requests to the worker, over connections that stay open.
+//
+// An answer is either what the contract names or an error; nothing is retried here, except where a kept connection turns
+// out to have been closed by the worker before it read the request.
+import { createHash, createHmac } from 'node:crypto';
+import http from 'node:http';
+import https from 'node:https';
+import * as v from 'valibot';
+import { answer, type Answer } from '../protocol/commit.ts';
+import {
+  deliverPath,
+  ingestHeaders,
+  leadAnswer,
+  leadPath,
+  signedText,
+  type LeadAnswer,
+  type LeadRequest,
+} from '../protocol/ingest.ts';
+import { codeOf } from './connection.ts';
+import { messageOf } from './log.ts';
+
+export const requestTimeoutMs = 10_000;
+/** Requests in flight, over all lanes; further ones wait for a connection, which counts as part of their time. */
+const connectionsMax = 256;
+const answerBytesMax = 64 * 1024;
+
+/** The worker could not be asked, or what it said is not in the contract. The same request may be sent again. */
+export class PostError extends Error {
+  override readonly name = 'PostError';
+}
+
+export type Post = {
+  /** `body` is a Delivery as JSON. Rejects with PostError. */
+  readonly deliver: (body: string) => Promise<Answer>;
+  /** Rejects with PostError. */
+  readonly lead: (request: LeadRequest) => Promise<LeadAnswer>;
+  /** Ends every connection; requests in flight reject. */
+  readonly close: () => void;
+};
+
+export function createPost(workerUrl: string, signingKey: string): Post {
+  const base = new URL(workerUrl);
+  const transport = base.protocol === 'https:' ? https : http;
+  const agent = new transport.Agent({ keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' });
+  const inFlight = new Set<http.ClientRequest>();
+
+  const send = (path: string, body: Buffer): Promise<string> =>
+    new Promise((resolve, reject) => {
+      const headers = signedHeaders(path, body, signingKey, Date.now());
+      const request = transport.request(new URL(path, base), { method: 'POST', agent, headers });
+      const timeout = setTimeout(() => {
+        request.destroy(new Error(`no answer within ${requestTimeoutMs} ms`));
+      }, requestTimeoutMs);
+      inFlight.add(request);
+      request.on('close', () => {
+        clearTimeout(timeout);
+        inFlight.delete(request);
+      });
+      request.on('response', (response) => void readAnswer(response).then(resolve, reject));
+      request.on('error', (error) => {
+        const code = codeOf(error);
+        if (request.reusedSocket && (code === 'ECONNRESET' || code === 'EPIPE')) send(path, body).then(resolve, reject);
+        else reject(unreachableError(base, error));
+      });
+      request.end(body);
+    });
+
+  return {
+    async deliver(body) {
+      return parseAnswer(answer, await send(deliverPath, Buffer.from(body)));
+    },
+    async lead(request) {
+      return parseAnswer(leadAnswer, await send(leadPath, Buffer.from(JSON.stringify(request))));
+    },
+    close() {
+      for (const request of inFlight) request.destroy(new Error('the replicator gave the request up'));
+      agent.destroy();
+    },
+  };
+}
+
+/** The key is the variable's text as UTF-8. */
+export function signedHeaders(
+  path: string,
+  body: Buffer,
+  key: string,
+  timeMs: number,
+): Record<string, string | number> {
+  const digest = createHash('sha256').update(body).digest('hex');
+  const text = signedText({ method: 'POST', path, timeMs, length: body.length, digest });
+  return {
+    'content-type': 'application/json',
+    'content-length': body.length,
+    [ingestHeaders.time]: String(timeMs),
+    [ingestHeaders.digest]: digest,
+    [ingestHeaders.signature]: createHmac('sha256', key).update(text).digest('hex'),
+  };
+}
+
+async function readAnswer(response: http.IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  try {
+    for await (const chunk of response) {
+      if (!Buffer.isBuffer(chunk)) continue;
+      bytes += chunk.length;
+      if (bytes > answerBytesMax) throw new PostError(`the worker's answer is larger than ${answerBytesMax} bytes`);
+      chunks.push(chunk);
+    }
+  } catch (error) {
+    throw error instanceof PostError ? error : new PostError(`the worker's answer broke off: ${messageOf(error)}`);
+  }
+  const { statusCode = 0 } = response;
+  if (statusCode === 401 || statusCode === 403) {
+    throw new PostError(
+      `the worker refused the signature (status ${statusCode}): DRAWBRIDGE_INGEST_KEY must hold a key that the worker accepts, and both clocks must agree`,
+    );
+  }
+  if (statusCode !== 200) throw new PostError(`the worker answered with status ${statusCode}`);
+  return Buffer.concat(chunks).toString('utf8');
+}
+
+function parseAnswer<Schema extends v.GenericSchema>(schema: Schema, text: string): v.InferOutput<Schema> {
+  try {
+    return v.parse(schema, JSON.parse(text));
+  } catch (error) {
+    throw new PostError("the worker's answer is not in the contract: replicator and worker must be of like versions", {
+      cause: error,
+    });
+  }
+}
+
+function unreachableError(base: URL, error: unknown): PostError {
+  const detail = codeOf(error) ?? messageOf(error);
+  return new PostError(
+    `the worker at ${base.host} did not answer (${detail}): check that it runs and that WORKER_URL names it`,
+    {
+      cause: error,
+    },
+  );
+}

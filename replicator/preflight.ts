@@ -1,0 +1,173 @@
+// What must hold in the database before the stream may be read. Each fault is one sentence: what is wrong, and its fix.
+//
+// It changes nothing. It does not watch: a fault that appears later is found by the next run.
+import type { ClientBase } from 'pg';
+import { tableNames } from '../protocol/tables.ts';
+import { applicationName } from './connection.ts';
+
+/** A fault that a person has to mend; `problems` holds a sentence for each. */
+export class PreflightError extends Error {
+  override readonly name = 'PreflightError';
+  readonly problems: readonly string[];
+  constructor(problems: readonly string[]) {
+    super(problems.join(' '));
+    this.problems = problems;
+  }
+}
+
+export type Server = {
+  readonly systemIdentifier: string;
+  readonly timeline: number;
+  /** 0 when the server has no timeout. */
+  readonly walSenderTimeoutMs: number;
+};
+
+/** Throws PreflightError unless everything holds. */
+export async function preflight(client: ClientBase, publication: string): Promise<Server> {
+  const facts = await readFacts(client, publication);
+  const problems = [...serverProblems(facts), ...publicationProblems(facts, publication)];
+  if (problems.length > 0) throw new PreflightError(problems);
+  const identity = await client.query<{ system_identifier: string; timeline: number }>(
+    `select (select system_identifier::text from pg_control_system()),
+            ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline`,
+  );
+  const [row] = identity.rows;
+  if (row === undefined)
+    throw new PreflightError(['The server did not say which system it is: connect to Postgres itself.']);
+  return {
+    systemIdentifier: row.system_identifier,
+    timeline: row.timeline,
+    walSenderTimeoutMs: facts.wal_sender_timeout_ms,
+  };
+}
+
+type Facts = {
+  readonly version: number;
+  readonly role: string;
+  readonly is_standby: boolean;
+  readonly wal_level: string;
+  readonly wal_sender_timeout_ms: number;
+  readonly synchronous_standby_names: string;
+  readonly may_replicate: boolean;
+  readonly bookkeeping_tables: number;
+  /** Null when the publication does not exist. */
+  readonly publishes_all_operations: boolean | null;
+  readonly published: readonly Published[];
+};
+type Published = {
+  readonly name: string;
+  readonly identity: string;
+  readonly may_read: boolean;
+  readonly is_whole: boolean;
+};
+
+async function readFacts(client: ClientBase, publication: string): Promise<Facts> {
+  const result = await client.query<Facts>(
+    `select current_setting('server_version_num')::int as version,
+            current_user::text as role,
+            pg_is_in_recovery() as is_standby,
+            current_setting('wal_level') as wal_level,
+            (select setting::int from pg_settings where name = 'wal_sender_timeout') as wal_sender_timeout_ms,
+            current_setting('synchronous_standby_names') as synchronous_standby_names,
+            (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate,
+            (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
+              where n.nspname = 'drawbridge' and c.relname in ('epochs', 'lanes')) as bookkeeping_tables,
+            (select pubinsert and pubupdate and pubdelete and pubtruncate from pg_publication where pubname = $1)
+              as publishes_all_operations,
+            (select coalesce(json_agg(json_build_object(
+                      'name', case t.schemaname when 'public' then '' else t.schemaname || '.' end || t.tablename,
+                      'identity', c.relreplident,
+                      'may_read', has_table_privilege(c.oid, 'select'),
+                      'is_whole', t.rowfilter is null and cardinality(t.attnames) =
+                        (select count(*) from pg_attribute a
+                          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))), '[]'::json)
+               from pg_publication_tables t
+               join pg_namespace n on n.nspname = t.schemaname
+               join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+              where t.pubname = $1) as published`,
+    [publication],
+  );
+  const [facts] = result.rows;
+  if (facts === undefined) throw new PreflightError(['The server answered no settings: connect to Postgres itself.']);
+  return facts;
+}
+
+function serverProblems(facts: Facts): readonly string[] {
+  const problems: string[] = [];
+  if (facts.version < 150_000) {
+    problems.push(`The server is Postgres ${Math.floor(facts.version / 10_000)}: use 15 or later.`);
+  }
+  if (facts.is_standby) {
+    problems.push('The server is a standby: name the primary in REPLICATOR_DATABASE_URL.');
+  }
+  if (facts.wal_level !== 'logical') {
+    problems.push(
+      `wal_level is ${facts.wal_level} and must be logical: run \`alter system set wal_level = logical\` and restart Postgres.`,
+    );
+  }
+  if (!facts.may_replicate) {
+    problems.push(`The role ${facts.role} may not replicate: run \`alter role ${facts.role} replication\`.`);
+  }
+  if (waitsForUs(facts.synchronous_standby_names)) {
+    problems.push(
+      `synchronous_standby_names is ${JSON.stringify(facts.synchronous_standby_names)}, which makes every COMMIT wait for this replicator: list the real standbys by name.`,
+    );
+  }
+  if (facts.bookkeeping_tables !== 2) {
+    problems.push('The migrations are not applied: run `npm run migrate` with DATABASE_URL of the owner.');
+  }
+  return problems;
+}
+
+/** https://www.postgresql.org/docs/18/runtime-config-replication.html#GUC-SYNCHRONOUS-STANDBY-NAMES */
+function waitsForUs(synchronousStandbyNames: string): boolean {
+  const names = synchronousStandbyNames.split(/[\s,()"]+/);
+  return names.some((name) => name === '*' || name.toLowerCase() === applicationName);
+}
+
+function publicationProblems(facts: Facts, publication: string): readonly string[] {
+  if (facts.publishes_all_operations === null) {
+    const migrate = 'run `npm run migrate` with DATABASE_URL of the owner';
+    return facts.bookkeeping_tables === 2 ? [`The publication ${publication} is missing: ${migrate}.`] : [];
+  }
+  const problems: string[] = [];
+  if (!facts.publishes_all_operations) {
+    problems.push(
+      `The publication ${publication} leaves out operations: run \`alter publication ${publication} set (publish = 'insert, update, delete, truncate')\`.`,
+    );
+  }
+  const expected = new Set<string>(tableNames);
+  const published = new Set(facts.published.map((table) => table.name));
+  const missing = tableNames.filter((name) => !published.has(name));
+  const foreign = [...published].filter((name) => !expected.has(name));
+  if (missing.length > 0) {
+    problems.push(
+      `The publication ${publication} lacks ${missing.join(', ')}: run \`alter publication ${publication} add table ${missing.join(', ')}\`.`,
+    );
+  }
+  if (foreign.length > 0) {
+    problems.push(
+      `The publication ${publication} holds ${foreign.join(', ')}, which is none of ours: run \`alter publication ${publication} drop table ${foreign.join(', ')}\`.`,
+    );
+  }
+  for (const table of facts.published) problems.push(...tableProblems(table, facts.role, publication));
+  return problems;
+}
+
+function tableProblems(table: Published, role: string, publication: string): readonly string[] {
+  const problems: string[] = [];
+  if (table.identity !== 'f') {
+    problems.push(
+      `The table ${table.name} does not log full old rows: run \`alter table ${table.name} replica identity full\`.`,
+    );
+  }
+  if (!table.may_read) {
+    problems.push(`The role ${role} may not read ${table.name}: run \`grant select on ${table.name} to ${role}\`.`);
+  }
+  if (!table.is_whole) {
+    problems.push(
+      `The publication ${publication} leaves out rows or columns of ${table.name}: drop the table from it and add it again without WHERE and without a list of columns.`,
+    );
+  }
+  return problems;
+}

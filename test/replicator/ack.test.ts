@@ -1,0 +1,220 @@
+import fc from 'fast-check';
+import * as v from 'valibot';
+import { expect, test } from 'vitest';
+import { accountId, type AccountId } from '../../protocol/ids.ts';
+import { Ack } from '../../replicator/ack.ts';
+
+const A = asAccountId('a');
+const B = asAccountId('b');
+
+test('[P1.14] R2 R3 R4 a commit is confirmable only when it is durable, recorded and seen, in whatever order that happens', () => {
+  const steps: readonly ((ack: Ack) => void)[] = [(ack) => record(ack, [A, 10n]), (ack) => see(ack, 5n)];
+  for (const order of [steps, steps.toReversed()]) {
+    const ack = new Ack(1n, new Map());
+    ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+    order[0]?.(ack);
+    expect(ack.confirmable()).toBe(1n);
+    order[1]?.(ack);
+    expect(ack.confirmable()).toBe(10n);
+  }
+});
+
+test('[P1.15] R3 a durable position is not confirmable before the lanes table holds it', () => {
+  const ack = new Ack(1n, new Map());
+  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+  ack.durable(A, 10n);
+  see(ack, 5n);
+
+  expect([ack.confirmable(), ack.unrecorded()]).toEqual([1n, new Map([[A, 10n]])]);
+  ack.recorded(ack.unrecorded());
+  expect([ack.confirmable(), ack.unrecorded()]).toEqual([10n, new Map()]);
+});
+
+test('[P1.16] R4 a commit that is still in progress for others is not confirmable, nor is any after it', () => {
+  const ack = new Ack(1n, new Map());
+  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+  ack.open({ lsn: 20n, xid: 6n, accounts: [A] });
+  record(ack, [A, 20n]);
+  ack.visible({ xmin: 5n, xmax: 9n, inProgress: new Set([5n]) });
+
+  expect([ack.confirmable(), ack.unseen()]).toEqual([1n, [5n]]);
+  see(ack, 5n);
+  expect([ack.confirmable(), ack.unseen()]).toEqual([20n, []]);
+});
+
+test('[P1.17] R5 R6 a commit that concerns nobody is complete at once, and waits for those before it', () => {
+  const ack = new Ack(1n, new Map());
+  ack.open({ lsn: 10n, xid: 5n, accounts: [] });
+  expect(ack.confirmable()).toBe(10n);
+  ack.open({ lsn: 20n, xid: 6n, accounts: [A] });
+  ack.open({ lsn: 30n, xid: 7n, accounts: [] });
+  expect(ack.confirmable()).toBe(10n);
+  record(ack, [A, 20n]);
+  see(ack, 6n);
+  expect(ack.confirmable()).toBe(30n);
+});
+
+test('[P1.18] R2 a commit of two accounts waits for both', () => {
+  const ack = new Ack(1n, new Map());
+  ack.open({ lsn: 10n, xid: 5n, accounts: [A, B] });
+  see(ack, 5n);
+  record(ack, [A, 10n]);
+  expect(ack.confirmable()).toBe(1n);
+  record(ack, [B, 15n]);
+  expect(ack.confirmable()).toBe(10n);
+});
+
+test('[P1.19] R7 the position of a keepalive counts only while nothing is received or incomplete', () => {
+  const ack = new Ack(1n, new Map());
+  ack.keepalive(5n, true);
+  expect(ack.confirmable()).toBe(1n);
+  ack.keepalive(5n, false);
+  expect(ack.confirmable()).toBe(5n);
+  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+  ack.keepalive(20n, false);
+  expect(ack.confirmable()).toBe(5n);
+  record(ack, [A, 10n]);
+  see(ack, 5n);
+  ack.keepalive(20n, false);
+  expect(ack.confirmable()).toBe(20n);
+});
+
+test('[P1.20] a commit that is read again after a restart and was recorded before it needs only to be seen', () => {
+  const ack = new Ack(1n, new Map([[A, 10n]]));
+  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+
+  expect(ack.unseen()).toEqual([5n]);
+  see(ack, 5n);
+  expect(ack.confirmable()).toBe(10n);
+});
+
+test('[P1.21] R1 commits out of order, and records of what is not durable, are mistakes of ours', () => {
+  const ack = new Ack(1n, new Map());
+  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+
+  expect(() => ack.open({ lsn: 10n, xid: 6n, accounts: [A] })).toThrow('in the order of their LSNs');
+  expect(() => ack.recorded(new Map([[A, 10n]]))).toThrow('only durable positions');
+});
+
+const accounts = [A, B, asAccountId('c')];
+const step = fc.oneof(
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('open' as const), accounts: fc.subarray(accounts) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({
+      type: fc.constant('durable' as const),
+      account: fc.constantFrom(...accounts),
+      back: fc.nat(3),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('record' as const) }) },
+  {
+    weight: 3,
+    arbitrary: fc.record({ type: fc.constant('see' as const), hidden: fc.array(fc.nat(5), { maxLength: 2 }) }),
+  },
+  { weight: 1, arbitrary: fc.record({ type: fc.constant('keepalive' as const), isOpen: fc.boolean() }) },
+);
+
+test('[P1.22] over any history the confirmable position equals the slow definition, never goes back, and ends at the last commit', () => {
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 80 }), (steps) => {
+      const ack = new Ack(0n, new Map());
+      const model = createModel();
+      let last = 0n;
+      for (const given of steps) {
+        applyStep(ack, model, given);
+        expect(ack.confirmable()).toBe(model.confirmable());
+        expect(ack.confirmable()).toBeGreaterThanOrEqual(last);
+        last = ack.confirmable();
+      }
+      for (const account of accounts) applyStep(ack, model, { type: 'durable', account, back: 0 });
+      applyStep(ack, model, { type: 'record' });
+      applyStep(ack, model, { type: 'see', hidden: [] });
+      expect(ack.confirmable()).toBeGreaterThanOrEqual(model.commits.at(-1)?.lsn ?? 0n);
+      expect(ack.incompleteCount()).toBe(0);
+    }),
+    { seed: 42, numRuns: 1_000 },
+  );
+});
+
+type Step = typeof step extends fc.Arbitrary<infer Value> ? Value : never;
+type ModelCommit = {
+  readonly lsn: bigint;
+  readonly xid: bigint;
+  readonly accounts: readonly AccountId[];
+  isSeen: boolean;
+};
+
+/** The definition as it reads in R1 to R7, recomputed from the whole history each time. */
+function createModel() {
+  const commits: ModelCommit[] = [];
+  const durable = new Map<AccountId, bigint>();
+  const recorded = new Map<AccountId, bigint>();
+  let watermark = 0n;
+  const isComplete = (commit: ModelCommit): boolean =>
+    commit.accounts.length === 0 ||
+    (commit.isSeen && commit.accounts.every((account) => (recorded.get(account) ?? -1n) >= commit.lsn));
+  return {
+    commits,
+    durable,
+    recorded,
+    keepalive(walEnd: bigint) {
+      if (commits.every(isComplete) && walEnd > watermark) watermark = walEnd;
+    },
+    confirmable() {
+      const firstOpen = commits.findIndex((commit) => !isComplete(commit));
+      const complete = firstOpen === -1 ? commits : commits.slice(0, firstOpen);
+      const reached = complete.at(-1)?.lsn ?? 0n;
+      if (reached > watermark) watermark = reached;
+      return watermark;
+    },
+  };
+}
+
+function applyStep(ack: Ack, model: ReturnType<typeof createModel>, given: Step): void {
+  const lastLsn = model.commits.at(-1)?.lsn ?? 0n;
+  switch (given.type) {
+    case 'open': {
+      const lsn = (lastLsn > ack.confirmable() ? lastLsn : ack.confirmable()) + 10n;
+      const xid = BigInt(model.commits.length);
+      ack.open({ lsn, xid, accounts: given.accounts });
+      model.commits.push({ lsn, xid, accounts: given.accounts, isSeen: false });
+      return;
+    }
+    case 'durable': {
+      const lsn = model.commits.at(-1 - given.back)?.lsn ?? 0n;
+      ack.durable(given.account, lsn);
+      if ((model.durable.get(given.account) ?? -1n) < lsn) model.durable.set(given.account, lsn);
+      return;
+    }
+    case 'record':
+      ack.recorded(ack.unrecorded());
+      for (const [account, lsn] of model.durable) model.recorded.set(account, lsn);
+      return;
+    case 'see': {
+      const xmax = BigInt(model.commits.length);
+      const inProgress = new Set(given.hidden.map((back) => xmax - 1n - BigInt(back)));
+      ack.visible({ xmin: 0n, xmax, inProgress });
+      for (const commit of model.commits) commit.isSeen ||= !inProgress.has(commit.xid);
+      return;
+    }
+    case 'keepalive':
+      ack.keepalive(lastLsn + 5n, given.isOpen);
+      if (!given.isOpen) model.keepalive(lastLsn + 5n);
+      return;
+  }
+}
+
+function record(ack: Ack, ...positions: readonly [AccountId, bigint][]): void {
+  for (const [account, lsn] of positions) ack.durable(account, lsn);
+  ack.recorded(new Map(positions));
+}
+
+/** A snapshot to which everything up to `xid` is over. */
+function see(ack: Ack, xid: bigint): void {
+  ack.visible({ xmin: xid + 1n, xmax: xid + 1n, inProgress: new Set() });
+}
+
+function asAccountId(digit: string): AccountId {
+  return v.parse(accountId, `00000000-0000-4000-8000-00000000000${digit}`);
+}

@@ -1,0 +1,147 @@
+import * as v from 'valibot';
+import { expect, test } from 'vitest';
+import { accountId, type AccountId } from '../../protocol/ids.ts';
+import { createAssembler, type Transaction } from '../../replicator/assemble.ts';
+import { createDecoder } from '../../replicator/decode.ts';
+import { StreamStopError } from '../../replicator/stop.ts';
+import * as bytes from './messages.ts';
+
+const accountA = '00000000-0000-4000-8000-00000000000a';
+const accountB = '00000000-0000-4000-8000-00000000000b';
+const idColumns = [['id', 2950]] as const;
+const columns = [
+  ['id', 2950],
+  ['account_id', 2950],
+  ['name', 25],
+] as const;
+const ACCOUNTS = 1;
+const ACTORS = 2;
+
+test('[P3.6] a transaction is handed over at its commit, divided by account, and never before', () => {
+  const push = pushAll();
+
+  expect(push(bytes.begin(7), bytes.insert(ACTORS, ['1', accountA, 'x']))).toEqual([]);
+  const [transaction] = push(bytes.insert(ACTORS, ['2', accountB, 'y']), bytes.commit(100n, 5n));
+
+  expect(transaction).toMatchObject({ lsn: 100n, xid32: 7, committedAtUs: 5 });
+  expect([...(transaction?.byAccount.keys() ?? [])]).toEqual([accountA, accountB]);
+});
+
+test('[P2.14] seq counts every change of the transaction before it is divided, and is the same on every replay', () => {
+  const messages = [
+    bytes.begin(7),
+    bytes.insert(ACTORS, ['1', accountA, 'x']),
+    bytes.insert(ACTORS, ['2', accountB, 'y']),
+    bytes.update(ACTORS, ['1', accountA, 'x'], ['1', accountA, 'z']),
+    bytes.remove(ACTORS, ['2', accountB, 'y']),
+    bytes.commit(100n),
+  ];
+  const [transaction] = pushAll()(...messages);
+
+  expect(opsOf(transaction, accountA)).toEqual([
+    ['insert', 0],
+    ['update', 2],
+  ]);
+  expect(opsOf(transaction, accountB)).toEqual([
+    ['insert', 1],
+    ['delete', 3],
+  ]);
+  expect(pushAll()(...messages)).toEqual([transaction]);
+});
+
+test('[P2.15] a row that moves to another account is a delete there and an insert here, with two seqs', () => {
+  const [transaction] = pushAll()(
+    bytes.begin(7),
+    bytes.update(ACTORS, ['1', accountA, 'x'], ['1', accountB, 'x']),
+    bytes.commit(100n),
+  );
+
+  expect(opsOf(transaction, accountA)).toEqual([['delete', 0]]);
+  expect(opsOf(transaction, accountB)).toEqual([['insert', 1]]);
+});
+
+test('[P2.16] truncate has one seq a table and reaches the accounts known and those of its own transaction', () => {
+  const [transaction] = pushAll([accountB])(
+    bytes.begin(7),
+    bytes.insert(ACTORS, ['1', accountA, 'x']),
+    bytes.truncate(ACTORS),
+    bytes.insert(ACTORS, ['2', accountA, 'y']),
+    bytes.commit(100n),
+  );
+
+  expect(opsOf(transaction, accountA)).toEqual([
+    ['insert', 0],
+    ['truncate', 1],
+    ['insert', 2],
+  ]);
+  expect(opsOf(transaction, accountB)).toEqual([['truncate', 1]]);
+});
+
+test('[P2.17] an account is born where its own row is inserted', () => {
+  const [born, later] = pushAll()(
+    bytes.begin(7),
+    bytes.insert(ACCOUNTS, [accountA]),
+    bytes.insert(ACTORS, ['1', accountB, 'x']),
+    bytes.commit(100n),
+    bytes.begin(8),
+    bytes.update(ACCOUNTS, [accountA], [accountA]),
+    bytes.commit(200n),
+  );
+
+  expect([...(born?.born ?? [])]).toEqual([accountA]);
+  expect(later?.born.size).toBe(0);
+});
+
+test('[P5.6] a change without its old row stops the reader with the fix', () => {
+  for (const change of [
+    bytes.remove(ACTORS, ['1', null, null], 'K'),
+    bytes.update(ACTORS, null, ['1', accountA, 'x']),
+  ]) {
+    expect(() => pushAll()(bytes.begin(7), change)).toThrow('run `alter table public.actors replica identity full`');
+  }
+});
+
+test('[P5.7] a row that names no account stops the reader', () => {
+  for (const account of [null, 'not-a-uuid', accountA.toUpperCase()]) {
+    expect(() => pushAll()(bytes.begin(7), bytes.insert(ACTORS, ['1', account, 'x']))).toThrow(StreamStopError);
+  }
+});
+
+test('[P5.8] a published table of another name, or without the columns that say whose a row is, stops the reader', () => {
+  const columnsWithoutAccount = [['id', 2950]] as const;
+
+  expect(() => pushAll()(bytes.relation(9, 'notes', columns))).toThrow(
+    'alter publication drawbridge drop table public.notes',
+  );
+  expect(() => pushAll()(bytes.relation(9, 'actors', columns, 'other'))).toThrow(StreamStopError);
+  expect(() => pushAll()(bytes.relation(9, 'actors', columnsWithoutAccount))).toThrow('no column account_id');
+});
+
+test('[P5.9] a message outside of a transaction is ignored, one inside comes with its commit', () => {
+  const [transaction] = pushAll()(
+    bytes.message('drawbridge', 'outside', false),
+    bytes.begin(7),
+    bytes.message('drawbridge', 'inside'),
+    bytes.commit(100n),
+  );
+
+  expect(transaction?.messages).toEqual([{ prefix: 'drawbridge', content: 'inside' }]);
+  expect(transaction?.byAccount.size).toBe(0);
+});
+
+function pushAll(known: readonly string[] = []) {
+  const decoder = createDecoder();
+  const assembler = createAssembler(() => known.map(asAccountId));
+  const push = (...given: readonly Buffer[]): readonly Transaction[] =>
+    given.map((message) => assembler.push(decoder.decode(message))).filter((transaction) => transaction !== null);
+  push(bytes.relation(ACCOUNTS, 'accounts', idColumns), bytes.relation(ACTORS, 'actors', columns));
+  return push;
+}
+
+function opsOf(transaction: Transaction | undefined, account: string) {
+  return transaction?.byAccount.get(asAccountId(account))?.map((change) => [change.op, change.seq]);
+}
+
+function asAccountId(text: string): AccountId {
+  return v.parse(accountId, text);
+}

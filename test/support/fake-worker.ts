@@ -1,0 +1,214 @@
+// A worker that plays the Account objects' side of protocol/commit.ts, strictly: it checks every signature and every old
+// row, keeps positions, and answers gap, duplicate, need-snapshot and fenced as the contract says. What a sender must not
+// do is written to `violations`.
+import { createHash, createHmac } from 'node:crypto';
+import { once } from 'node:events';
+import http from 'node:http';
+import { isDeepStrictEqual } from 'node:util';
+import * as v from 'valibot';
+import {
+  delivery,
+  type Answer,
+  type Commit,
+  type Delivery,
+  type Position,
+  type WireRow,
+} from '../../protocol/commit.ts';
+import { deliverPath, ingestHeaders, leadPath, leadRequest, signedText } from '../../protocol/ingest.ts';
+import type { LsnText } from '../../protocol/lsn.ts';
+import { keyColumns, type TableName } from '../../protocol/tables.ts';
+
+export type FakeAccount = {
+  position: Position | null;
+  /** By table and key, as JSON. */
+  rows: Map<string, WireRow>;
+  /** Commits applied, in order, those of snapshots included. */
+  commits: Commit[];
+  snapshots: number;
+};
+
+export type FakeWorker = {
+  readonly url: string;
+  readonly port: number;
+  readonly accounts: ReadonlyMap<string, FakeAccount>;
+  /** Every delivery as it came, answered or not. */
+  readonly deliveries: readonly Delivery[];
+  readonly violations: readonly string[];
+  term: number;
+  /** Answers instead of the object; `hang` never answers; null lets the object answer. */
+  intercept: (delivery: Delivery) => Answer | 'hang' | number | null;
+  /** Resolves as soon as `condition` holds after a delivery. Rejects after `withinMs`. */
+  readonly until: (what: string, condition: () => boolean, withinMs?: number) => Promise<void>;
+  readonly close: () => Promise<void>;
+};
+
+/** `keep` is another worker whose objects live on in this one, as after a restart. */
+export async function startFakeWorker(
+  key: string,
+  options: { port?: number; keep?: FakeWorker } = {},
+): Promise<FakeWorker> {
+  const accounts = new Map<string, FakeAccount>(options.keep?.accounts);
+  const deliveries: Delivery[] = [];
+  const violations: string[] = [];
+  const waiters = new Set<() => void>();
+  const server = http.createServer((request, response) => {
+    void handle(request, response).catch((error: unknown) => {
+      violations.push(String(error));
+      response.writeHead(500).end();
+    });
+  });
+  const handle = async (request: http.IncomingMessage, response: http.ServerResponse): Promise<void> => {
+    const body = await readBody(request);
+    if (!isSigned(request, body, key)) {
+      violations.push(`a request to ${request.url} is not signed`);
+      response.writeHead(401).end();
+      return;
+    }
+    const json: unknown = JSON.parse(body.toString());
+    if (request.url === leadPath) {
+      worker.term = Math.max(worker.term, v.parse(leadRequest, json).termFloor) + 1;
+      response.end(JSON.stringify({ term: worker.term }));
+      return;
+    }
+    if (request.url !== deliverPath) throw new Error(`no such path: ${request.url}`);
+    const given = v.parse(delivery, json);
+    deliveries.push(given);
+    const intercepted = worker.intercept(given);
+    if (typeof intercepted === 'number') response.writeHead(intercepted).end();
+    else if (intercepted !== 'hang') response.end(JSON.stringify(intercepted ?? answerOf(given)));
+    for (const waiter of waiters) waiter();
+  };
+  const answerOf = (given: Delivery): Answer => {
+    if (given.term < worker.term) return { type: 'fenced', term: worker.term };
+    const account = accounts.get(given.account) ?? { position: null, rows: new Map(), commits: [], snapshots: 0 };
+    accounts.set(given.account, account);
+    return applyDelivery(account, given, violations);
+  };
+
+  server.listen(options.port ?? 0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  const port = typeof address === 'object' && address !== null ? address.port : 0;
+  const worker: FakeWorker = {
+    url: `http://127.0.0.1:${port}`,
+    port,
+    accounts,
+    deliveries,
+    violations,
+    term: options.keep?.term ?? 0,
+    intercept: () => null,
+    until(what, condition, withinMs = 20_000) {
+      return new Promise((resolve, reject) => {
+        const check = (): void => {
+          if (!condition()) return;
+          clearTimeout(limit);
+          waiters.delete(check);
+          resolve();
+        };
+        const limit = setTimeout(() => {
+          waiters.delete(check);
+          reject(new Error(`not within ${withinMs} ms: ${what}; violations: ${violations.join('; ')}`));
+        }, withinMs);
+        waiters.add(check);
+        check();
+      });
+    },
+    async close() {
+      server.close();
+      server.closeAllConnections();
+      await once(server, 'close');
+    },
+  };
+  return worker;
+}
+
+function applyDelivery(account: FakeAccount, given: Delivery, violations: string[]): Answer {
+  const held = account.position;
+  const isSameEpoch = held !== null && held.epoch === given.epoch;
+  if (given.type === 'snapshot') {
+    if (isSameEpoch && given.to <= held.lsn) return { type: 'duplicate', position: held };
+    account.rows = new Map();
+    for (const [table, rows] of Object.entries(given.rows)) {
+      for (const row of rows ?? []) account.rows.set(keyOf(v.parse(tableNameOf, table), row), row);
+    }
+    account.snapshots += 1;
+  } else {
+    if (held !== null && !isSameEpoch) return { type: 'need-snapshot', reason: 'another epoch', position: held };
+    if (given.from !== null && (held === null || given.from > held.lsn)) return { type: 'gap', position: held };
+    if (given.from === null && held === null && !isBorn(given)) violations.push(`${given.account} was not born here`);
+    if (held !== null && given.to <= held.lsn) return { type: 'duplicate', position: held };
+  }
+  let last: LsnText | null = isSameEpoch ? held.lsn : null;
+  for (const commit of given.commits) {
+    if (given.type === 'commits' && last !== null && commit.lsn <= last) continue;
+    if (commit.lsn > given.to) violations.push(`a commit lies beyond the end of its delivery`);
+    for (const change of commit.changes) violations.push(...applyChange(account, change));
+    account.commits.push(commit);
+    last = commit.lsn;
+  }
+  account.position = { epoch: given.epoch, lsn: given.to };
+  return { type: 'applied', position: account.position };
+}
+
+function applyChange(account: FakeAccount, change: Commit['changes'][number]): readonly string[] {
+  const { rows } = account;
+  switch (change.op) {
+    case 'insert': {
+      const key = keyOf(change.table, change.new);
+      const isThere = rows.has(key);
+      rows.set(key, change.new);
+      return isThere ? [`insert of a row that is there: ${key}`] : [];
+    }
+    case 'update': {
+      const key = keyOf(change.table, change.old);
+      const isLike = isDeepStrictEqual(rows.get(key), change.old);
+      rows.set(keyOf(change.table, change.new), change.new);
+      return isLike ? [] : [`update of a row that differs: ${key}`];
+    }
+    case 'delete': {
+      const key = keyOf(change.table, change.old);
+      const isLike = isDeepStrictEqual(rows.get(key), change.old);
+      rows.delete(key);
+      return isLike ? [] : [`delete of a row that differs: ${key}`];
+    }
+    case 'truncate':
+      for (const key of rows.keys()) if (key.startsWith(`${change.table} `)) rows.delete(key);
+      return [];
+  }
+}
+
+const tableNameOf = v.custom<TableName>((value) => typeof value === 'string' && value in keyColumns);
+
+export function keyOf(table: TableName, row: WireRow): string {
+  return `${table} ${JSON.stringify(keyColumns[table].map((column) => row[column]))}`;
+}
+
+function isBorn(given: Delivery): boolean {
+  const [first] = given.commits;
+  return first?.changes.some((change) => change.op === 'insert' && change.table === 'accounts') === true;
+}
+
+function isSigned(request: http.IncomingMessage, body: Buffer, key: string): boolean {
+  const digest = createHash('sha256').update(body).digest('hex');
+  const timeMs = Number(request.headers[ingestHeaders.time]);
+  const text = signedText({
+    method: request.method ?? '',
+    path: request.url ?? '',
+    timeMs,
+    length: body.length,
+    digest,
+  });
+  const signature = createHmac('sha256', key).update(text).digest('hex');
+  return (
+    Math.abs(Date.now() - timeMs) < 60_000 &&
+    request.headers['content-length'] === String(body.length) &&
+    request.headers[ingestHeaders.digest] === digest &&
+    request.headers[ingestHeaders.signature] === signature
+  );
+}
+
+async function readBody(request: http.IncomingMessage): Promise<Buffer> {
+  const chunks: Buffer[] = [];
+  for await (const chunk of request) if (Buffer.isBuffer(chunk)) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
