@@ -1,14 +1,17 @@
 // The stream from COMMIT to the objects, with real Postgres and a fake worker: what arrives, how often, in which order.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { startFakeWorker, type FakeWorker } from '../support/fake-worker.ts';
+import { startTestServer, type TestServer } from '../support/replicator.ts';
 import {
-  ingestKey,
-  startReplicator,
-  startTestServer,
-  type RunningReplicator,
-  type TestDatabase,
-  type TestServer,
-} from '../support/replicator.ts';
+  changesOf,
+  createAccount,
+  hasTruncate,
+  nameOf,
+  newNames,
+  renameAccount,
+  startAll,
+  toPg,
+  untilRecorded,
+} from './system.ts';
 
 let server: TestServer;
 const closers: (() => Promise<unknown>)[] = [];
@@ -21,7 +24,7 @@ afterEach(async () => {
 afterAll(() => server.stop());
 
 test('[P3.1] commits of one account arrive in commit order, one delivery at a time', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   for (let number = 1; number <= 200; number += 1) await renameAccount(database, account, `name ${number}`);
 
@@ -33,7 +36,7 @@ test('[P3.1] commits of one account arrive in commit order, one delivery at a ti
 });
 
 test('[P3.2] a transaction arrives whole: subtransactions that were rolled back leave nothing, released ones keep their place', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query(`do $$ begin
     insert into actors (account_id, type, name) values ('${account}', 'service_account', 'first');
@@ -56,7 +59,7 @@ test('[P3.2] a transaction arrives whole: subtransactions that were rolled back 
 });
 
 test('[P3.3] transactions that overlap arrive in the order of their commits', async () => {
-  const { database, worker, connect } = await startAll();
+  const { database, worker, connect } = await startAll(server, closers);
   const account = await createAccount(database);
   const [one, two] = [await connect(), await connect()];
   await one.query('begin');
@@ -77,7 +80,7 @@ test('[P3.3] transactions that overlap arrive in the order of their commits', as
 });
 
 test('[P3.4] an unchanged value stored out of line arrives with every update of its row', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query(
     `update accounts set config = jsonb_build_object('note', (select string_agg(md5(n::text), '') from generate_series(1, 20000) n))
@@ -95,7 +98,7 @@ test('[P3.4] an unchanged value stored out of line arrives with every update of 
 });
 
 test('[P2.1] an update of a key arrives as a delete and an insert with two seqs', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query(`insert into actors (account_id, type, name) values ($1, 'service_account', 'an actor')`, [
     account,
@@ -113,7 +116,7 @@ test('[P2.1] an update of a key arrives as a delete and an insert with two seqs'
 });
 
 test('[P2.2] rows of COPY, which share one LSN, all arrive', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   // COPY FROM PROGRAM needs no client support and runs the same multi-insert.
   await database.query(
@@ -128,7 +131,7 @@ test('[P2.2] rows of COPY, which share one LSN, all arrive', async () => {
 });
 
 test('[P2.3] truncate arrives at its place in its commit, for every known account', async () => {
-  const { database, worker, connect } = await startAll();
+  const { database, worker, connect } = await startAll(server, closers);
   const [one, other] = [await createAccount(database), await createAccount(database)];
   await database.query(`insert into actors (account_id, type, name) values ($1, 'service_account', 'before')`, [one]);
   const client = await connect();
@@ -146,7 +149,7 @@ test('[P2.3] truncate arrives at its place in its commit, for every known accoun
 });
 
 test('[P2.4] an account born in the stream is delivered without a snapshot, from null', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
 
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
@@ -157,7 +160,7 @@ test('[P2.4] an account born in the stream is delivered without a snapshot, from
 });
 
 test('[P1.1] what was committed while the replicator was killed and the worker down is delivered once, in order', async () => {
-  const { database, worker, replicator, restart } = await startAll();
+  const { database, worker, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
   await untilRecorded(database, account);
@@ -177,7 +180,7 @@ test('[P1.1] what was committed while the replicator was killed and the worker d
 });
 
 test('[P1.2] after a restart the lane goes on from the lanes table, and what was confirmed is not sent again', async () => {
-  const { database, worker, replicator, restart } = await startAll();
+  const { database, worker, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
   await untilRecorded(database, account);
@@ -194,7 +197,7 @@ test('[P1.2] after a restart the lane goes on from the lanes table, and what was
 });
 
 test('[P1.3] nothing is confirmed past a commit that one of its objects does not hold', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const [stuck, other] = [await createAccount(database), await createAccount(database)];
   await worker.until('both', () => [stuck, other].every((account) => nameOf(worker, account) === 'an account'));
   worker.intercept = (delivery) => (delivery.account === stuck ? 503 : null);
@@ -216,7 +219,7 @@ test('[P1.3] nothing is confirmed past a commit that one of its objects does not
 });
 
 test('[P12.1] an object that does not answer delays no other account', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const [stuck, free] = [await createAccount(database), await createAccount(database)];
   await worker.until('both', () => [stuck, free].every((account) => nameOf(worker, account) === 'an account'));
   worker.intercept = (delivery) => (delivery.account === stuck ? 'hang' : null);
@@ -230,7 +233,7 @@ test('[P12.1] an object that does not answer delays no other account', async () 
 });
 
 test('[P15.1] what arrives while a lane waits travels in one delivery once it goes on', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
   worker.intercept = () => 503;
@@ -246,54 +249,30 @@ test('[P15.1] what arrives while a lane waits travels in one delivery once it go
   expect(worker.violations).toEqual([]);
 });
 
-test('[P2.5] a fenced replicator ends its run and goes on under a term of its own', async () => {
-  const { database, worker, replicator } = await startAll();
+test('[P15.19] reading pauses while more than a window of bytes waits for answers, and nothing is lost by it', async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
-  worker.term += 10;
-  await renameAccount(database, account, 'renamed');
+  worker.intercept = () => 503;
+  for (let number = 1; number <= 10; number += 1) {
+    await database.query(`update accounts set config = jsonb_build_object('note', repeat($2, 4000000)) where id = $1`, [
+      account,
+      String(number % 10),
+    ]);
+  }
+  await replicator.event('reading_paused');
+  await renameAccount(database, account, 'the end');
+  worker.intercept = () => null;
 
-  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
+  await worker.until('the end', () => nameOf(worker, account) === 'the end');
 
-  expect(replicator.lines.some((line) => line['kind'] === 'FencedError')).toBe(true);
-  expect(worker.deliveries.at(-1)?.term).toBe(12);
-});
-
-test('[P2.6] a second replicator stands by, and takes over when the first is killed', async () => {
-  const { database, worker, replicator, restart } = await startAll();
-  const standby = await restart({ isStandby: true });
-  await standby.event('standby');
-  const account = await createAccount(database);
-  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
-  await replicator.kill('SIGKILL');
-  await standby.event('streaming');
-  await renameAccount(database, account, 'renamed');
-
-  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
-
-  expect(worker.deliveries.at(-1)?.term).toBe(2);
-  expect(worker.violations).toEqual([]);
-});
-
-test("[P2.21] a leader whose lock's session is ended stops at once and begins again under another term", async () => {
-  const { database, worker, replicator } = await startAll();
-  const account = await createAccount(database);
-  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
-  await database.query(
-    `select pg_terminate_backend(pid) from pg_locks
-      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
-  );
-  await replicator.line('the loss', (line) => String(line['message']).includes("leader's lock was lost"));
-  await renameAccount(database, account, 'renamed');
-
-  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
-
-  expect(worker.deliveries.at(-1)?.term).toBe(2);
+  await replicator.event('reading_resumed');
+  expect(worker.accounts.get(account)?.commits).toHaveLength(12);
   expect(worker.violations).toEqual([]);
 });
 
 test('[P1.29] WAL that holds nothing of ours is confirmed too, so an idle slot does not keep it', async () => {
-  const { database, worker } = await startAll();
+  const { database, worker } = await startAll(server, closers);
   await database.query('create table unpublished (id int)');
   await database.query('insert into unpublished select generate_series(1, 1000)');
   const { rows } = await database.query('select pg_current_wal_insert_lsn()::text as lsn');
@@ -305,90 +284,3 @@ test('[P1.29] WAL that holds nothing of ours is confirmed too, so an idle slot d
 
   expect(worker.deliveries).toEqual([]);
 });
-
-test('[P1.30] a slot that another session reads is taken over', async () => {
-  const { database, worker, replicator, restart } = await startAll();
-  const account = await createAccount(database);
-  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
-  await replicator.kill('SIGSTOP');
-  await database.query(
-    `select pg_terminate_backend(pid) from pg_locks
-      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
-  );
-  const second = await restart();
-  await renameAccount(database, account, 'renamed');
-
-  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
-
-  expect(second.lines.some((line) => line.event === 'slot_taken_over')).toBe(true);
-  expect(worker.violations).toEqual([]);
-});
-
-type All = {
-  readonly database: TestDatabase;
-  readonly worker: FakeWorker;
-  readonly replicator: RunningReplicator;
-  readonly restart: (options?: { isStandby?: boolean }) => Promise<RunningReplicator>;
-  readonly connect: () => Promise<TestDatabase['client']>;
-};
-
-async function startAll(): Promise<All> {
-  const database = await server.createDatabase();
-  const worker = await startFakeWorker(ingestKey);
-  closers.push(worker.close);
-  const restart: All['restart'] = async ({ isStandby = false } = {}) => {
-    const started = startReplicator({
-      REPLICATOR_DATABASE_URL: database.replicatorUrl,
-      WORKER_URL: worker.url,
-      DRAWBRIDGE_SLOT: database.name,
-    });
-    closers.push(() => started.kill('SIGKILL'));
-    if (!isStandby) await started.event('streaming');
-    return started;
-  };
-  const connect = async (): Promise<TestDatabase['client']> => {
-    const { Client } = (await import('pg')).default;
-    const client = new Client({ connectionString: database.ownerUrl });
-    await client.connect();
-    closers.push(() => client.end());
-    return client;
-  };
-  return { database, worker, replicator: await restart(), restart, connect };
-}
-
-async function createAccount(database: TestDatabase): Promise<string> {
-  const { rows } = await database.query(`insert into accounts (name) values ('an account') returning id::text`);
-  return String(rows[0]?.['id']);
-}
-
-async function renameAccount(database: TestDatabase, account: string, name: string): Promise<void> {
-  await database.query('update accounts set name = $2 where id = $1', [account, name]);
-}
-
-function untilRecorded(database: TestDatabase, account: string): Promise<void> {
-  return database.untilTrue(
-    `select l.to_lsn <= s.confirmed_flush_lsn from drawbridge.lanes l, pg_replication_slots s
-      where l.account_id = $1 and s.slot_name = $2`,
-    [account, database.name],
-  );
-}
-
-function changesOf(worker: FakeWorker, account: string) {
-  return worker.accounts.get(account)?.commits.flatMap((commit) => commit.changes) ?? [];
-}
-
-function newNames(worker: FakeWorker, account: string) {
-  return changesOf(worker, account).flatMap((change) => ('new' in change ? [change.new['name']] : []));
-}
-
-function nameOf(worker: FakeWorker, account: string) {
-  return worker.accounts.get(account)?.rows.get(`accounts ["${account}"]`)?.['name'];
-}
-
-function hasTruncate(worker: FakeWorker, account: string): boolean {
-  return changesOf(worker, account).some((change) => change.op === 'truncate' && change.table === 'actors');
-}
-
-function toPg(lsn: string): string {
-  return `${lsn.slice(0, 8)}/${lsn.slice(8)}`;
-}

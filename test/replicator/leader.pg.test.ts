@@ -1,0 +1,78 @@
+// Who reads the slot: one leader, a standby, and what happens when the leader loses its place.
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { startTestServer, type TestServer } from '../support/replicator.ts';
+import { createAccount, nameOf, renameAccount, startAll } from './system.ts';
+
+let server: TestServer;
+const closers: (() => Promise<unknown>)[] = [];
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).reverse()) await close();
+});
+afterAll(() => server.stop());
+
+test('[P2.5] a fenced replicator ends its run and goes on under a term of its own', async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
+  worker.term += 10;
+  await renameAccount(database, account, 'renamed');
+
+  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
+
+  expect(replicator.lines.some((line) => line['kind'] === 'FencedError')).toBe(true);
+  expect(worker.deliveries.at(-1)?.term).toBe(12);
+});
+
+test('[P2.6] a second replicator stands by, and takes over when the first is killed', async () => {
+  const { database, worker, replicator, restart } = await startAll(server, closers);
+  const standby = await restart({ isStandby: true });
+  await standby.event('standby');
+  const account = await createAccount(database);
+  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
+  await replicator.kill('SIGKILL');
+  await standby.event('streaming');
+  await renameAccount(database, account, 'renamed');
+
+  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
+
+  expect(worker.deliveries.at(-1)?.term).toBe(2);
+  expect(worker.violations).toEqual([]);
+});
+
+test("[P2.21] a leader whose lock's session is ended stops at once and begins again under another term", async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
+  await database.query(
+    `select pg_terminate_backend(pid) from pg_locks
+      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+  );
+  await replicator.line('the loss', (line) => String(line['message']).includes("leader's lock was lost"));
+  await renameAccount(database, account, 'renamed');
+
+  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
+
+  expect(worker.deliveries.at(-1)?.term).toBe(2);
+  expect(worker.violations).toEqual([]);
+});
+
+test('[P1.30] a slot that another session reads is taken over', async () => {
+  const { database, worker, replicator, restart } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
+  await replicator.kill('SIGSTOP');
+  await database.query(
+    `select pg_terminate_backend(pid) from pg_locks
+      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
+  );
+  const second = await restart();
+  await renameAccount(database, account, 'renamed');
+
+  await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
+
+  expect(second.lines.some((line) => line.event === 'slot_taken_over')).toBe(true);
+  expect(worker.violations).toEqual([]);
+});
