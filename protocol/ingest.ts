@@ -55,7 +55,6 @@ export type LeadAnswer = v.InferOutput<typeof leadAnswer>;
 export const statusPath = '/internal/v1/status';
 
 export const statusRequest = v.object({ version: v.literal(1), account: accountId });
-export type StatusRequest = v.InferOutput<typeof statusRequest>;
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 

@@ -117,7 +117,7 @@ function checkRelation(relation: Relation): TableName {
 function fullOld(relation: Relation, old: WireRow | null): WireRow {
   if (old !== null) return old;
   throw new StreamStopError(
-    `a change of ${relation.name} came without its old row, so nobody can say whose it was: run \`alter table ${relation.schema}.${relation.name} replica identity full\` and resynchronize every account`,
+    `a change of ${relation.name} came without its old row, so nobody can say whose it was: run \`alter table ${relation.schema}.${relation.name} replica identity full\`, then stop the replicator and drop its slot, which resynchronizes every account`,
   );
 }
 

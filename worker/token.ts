@@ -1,4 +1,4 @@
-// The envelope of a device's token: `drawbridge.<key id>.<payload>.<signature>`, payload and signature in base64url.
+// The envelope of a token: `drawbridge.<key id>.<payload>.<signature>`, payload and signature in base64url.
 //
 // The signature is a filter: a forged token wakes no object. Whether a token admits is decided by its row, which holds only
 // a salted hash of the secret. The type is part of what is signed, so one type cannot stand in for another.
@@ -11,8 +11,11 @@ import { tokenTypeOfRole } from '../protocol/roles.ts';
 /** A signing key. `secret` has 32 characters at least. */
 export type TokenKey = { readonly id: string; readonly secret: string };
 
+/** Those that admit a device of some role, and `api`, which admits none. */
+const tokenType = v.picklist([...Object.values(tokenTypeOfRole), 'api']);
+
 const payload = v.strictTuple([
-  v.picklist(Object.values(tokenTypeOfRole)),
+  tokenType,
   accountId,
   tokenId,
   /** When it was issued, whole seconds since 1970-01-01 UTC. */
@@ -21,7 +24,7 @@ const payload = v.strictTuple([
 ]);
 
 export type Token = {
-  readonly type: (typeof tokenTypeOfRole)[keyof typeof tokenTypeOfRole];
+  readonly type: v.InferOutput<typeof tokenType>;
   readonly accountId: v.InferOutput<typeof accountId>;
   readonly tokenId: v.InferOutput<typeof tokenId>;
   readonly issuedAtSeconds: number;

@@ -92,12 +92,12 @@ test('[P13.1] losing one of two policies that grant the same access says nothing
   ]);
 });
 
-test('[P3.1] a policy replaced by an equal one in a single transaction says nothing to anyone', () => {
+test('[P3.8] a policy replaced by an equal one in a single transaction says nothing to anyone', () => {
   const driven = driveWithFlow();
   expect(driven.commit(remove('policies'), insert('policies', { id: id('pol', 9) }))).toEqual([]);
 });
 
-test('[P5.1] a policy with a condition grants nothing, and a request names the property', () => {
+test('[P5.10] a policy with a condition grants nothing, and a request names the property', () => {
   const rows = worldRows();
   const condition = JSON.stringify({ property: 'client_verified', operator: 'is', values: ['true'] });
   rows.policies = [row('policies', { conditions: [condition] })];
@@ -108,7 +108,7 @@ test('[P5.1] a policy with a condition grants nothing, and a request names the p
   expect(lines(createFlow(driven))).toEqual(['client flow_creation_failed forbidden']);
 });
 
-test('[P12.1] a resource without a policy for the client is refused like one that does not exist', () => {
+test('[P12.3] a resource without a policy for the client is refused like one that does not exist', () => {
   const rows = worldRows();
   const hidden = id('res', 2);
   rows.resources?.push(row('resources', { id: hidden }));

@@ -61,11 +61,11 @@ test.each([
   ['a snapshot at or below the position is a duplicate', at(200), snapshotDelivery(200, {}, term), 'duplicate'],
   ['a lower term is fenced', at(100), commitsDelivery(100, [commit(101)], { term: 4 }), 'fenced'],
   ['a lower term is fenced with a snapshot too', at(100), snapshotDelivery(200, {}, { term: 4 }), 'fenced'],
-] as const)('[P2.11] %s', (_, held, delivery, expected) => {
+] as const)('[P2.23] %s', (_, held, delivery, expected) => {
   expect(brief(receive(held, delivery))).toBe(expected);
 });
 
-test('[P5.3] an object that waits for a snapshot takes nothing else, and no older one', () => {
+test('[P5.11] an object that waits for a snapshot takes nothing else, and no older one', () => {
   const stale = { ...at(100), stale: true };
   expect(brief(receive(stale, commitsDelivery(100, [commit(101)], term)))).toBe('need-snapshot, stale');
   expect(brief(receive(stale, snapshotDelivery(100, {}, term)))).toBe('need-snapshot, stale');

@@ -15,7 +15,7 @@ function codeOf(driven: Drive, hello: Hello): string {
   return admission?.type === 'refused' ? admission.refusal.code : 'admitted';
 }
 
-test('[P5.4] a connection is admitted only under a token that is there, of its type, unexpired, with its secret', () => {
+test('[P5.12] a connection is admitted only under a token that is there, of its type, unexpired, with its secret', () => {
   expect(codeOf(drive(), clientHello())).toBe('admitted');
   const wrongSecret = clientHello({ token: { ...clientHello().token, secret: 'x'.repeat(32) } });
   expect(codeOf(drive(), wrongSecret)).toBe('invalid_token');
@@ -28,20 +28,20 @@ test('[P5.4] a connection is admitted only under a token that is there, of its t
   expect(codeOf(drive(), unknown)).toBe('token_not_known_yet');
 });
 
-test('[P5.5] before its first snapshot an object admits nobody', () => {
+test('[P5.13] before its first snapshot an object admits nobody', () => {
   const state = emptyState();
   const env = { now: 1, seed: 's', hashes: nodeHashes };
   const { admission } = step(state, { type: 'connect', sessionId: 'x', hello: clientHello() }, env);
   expect(admission).toMatchObject({ type: 'refused', refusal: { code: 'account_not_ready', status: 503 } });
 });
 
-test('[P5.6] a disabled account or actor is refused, and told to come back later', () => {
+test('[P5.14] a disabled account or actor is refused, and told to come back later', () => {
   const rows = worldRows();
   expect(codeOf(drive({ ...rows, accounts: [row('accounts', disabled)] }), clientHello())).toBe('account_disabled');
   expect(codeOf(drive({ ...rows, actors: [row('actors', disabled)] }), clientHello())).toBe('actor_disabled');
 });
 
-test('[P4.9] disabling the account or the actor ends its flows and closes its sessions, signing nobody out', () => {
+test('[P4.5] disabling the account or the actor ends its flows and closes its sessions, signing nobody out', () => {
   const reject = `gateway reject_access ${ids.client} ${ids.resource}`;
   expect(driveWithFlow().commit(update('actors', disabled))).toEqual([reject, 'client close disabled']);
   expect(driveWithFlow().commit(update('accounts', disabled))).toEqual([
@@ -51,7 +51,7 @@ test('[P4.9] disabling the account or the actor ends its flows and closes its se
   ]);
 });
 
-test('[P4.10] a deleted client or gateway is signed out after the flows through it were rejected', () => {
+test('[P4.6] a deleted client or gateway is signed out after the flows through it were rejected', () => {
   const reject = `gateway reject_access ${ids.client} ${ids.resource}`;
   expect(driveWithFlow().commit(remove('clients'))).toEqual([reject, 'client close device_gone']);
   expect(driveWithFlow().commit(remove('gateways'))).toEqual([
@@ -62,7 +62,7 @@ test('[P4.10] a deleted client or gateway is signed out after the flows through 
   ]);
 });
 
-test('[P4.11] an older connection of a device never replaces a newer one', () => {
+test('[P4.7] an older connection of a device never replaces a newer one', () => {
   const driven = drive();
   joinClient(driven, { connectedAt: 2000 });
   expect(codeOf(driven, clientHello({ connectedAt: 1999 }))).toBe('superseded');
@@ -89,7 +89,7 @@ test('[P14.3] time never goes back: what has ended stays ended under a clock tha
   expect(codeOf(driven, clientHello())).toBe('invalid_token');
 });
 
-test('[P12.3] a message of a session that has ended changes nothing', () => {
+test('[P12.4] a message of a session that has ended changes nothing', () => {
   const driven = drive();
   joinGateway(driven);
   joinClient(driven);
@@ -97,4 +97,18 @@ test('[P12.3] a message of a session that has ended changes nothing', () => {
   const payload = { resource_id: ids.resource, connected_gateway_ids: [] };
   const effects = driven.step({ type: 'message', sessionId: 'client', event: 'create_flow', payload, ref: 1 });
   expect([effects.sends, effects.saves, driven.state.grants.size]).toEqual([[], [], 0]);
+});
+
+test("[P8.1] a connection under a new key or address writes no row, and a changed row leaves the session's key alone", () => {
+  const driven = drive();
+  joinClient(driven);
+  const publicKey = `${'D'.repeat(42)}A=`;
+  const again = driven.step({
+    type: 'connect',
+    sessionId: 'b',
+    hello: clientHello({ publicKey, remoteIp: '198.51.100.1' }),
+  });
+  expect(again.saves.map(({ type }) => type)).toEqual(['put-session']);
+  driven.commit(update('clients', { external_id: 'renamed' }));
+  expect(driven.state.sessions.get('b')).toMatchObject({ publicKey, remoteIp: '198.51.100.1' });
 });

@@ -150,7 +150,7 @@ const edits: readonly Edit[] = [
   },
 ];
 
-test.each(edits)('[P4.13] $title: each side is told exactly what follows', async ({ title, sql, client, gateway }) => {
+test.each(edits)('[P4.9] $title: each side is told exactly what follows', async ({ title, sql, client, gateway }) => {
   const flow = await openFlow(running, `edit_${edits.findIndex((edit) => edit.title === title)}`);
   await settled(flow);
   const before = { client: flow.client.device.frames.length, gateway: flow.gateway.device.frames.length };
@@ -180,7 +180,7 @@ function brief({ event, payload }: DeviceFrame, resourceId: string): string[] {
 async function reached(device: Device, from: number, expected: readonly string[]): Promise<void> {
   if (expected.length === 0) return;
   const pushes = () => device.frames.slice(from).filter(({ event }) => event !== 'phx_reply').length;
-  await device.waitFor(`${expected.join(', ')}`, () => pushes() >= expected.length, { from });
+  await device.waitFor(expected.join(', '), () => pushes() >= expected.length, { from });
 }
 
 /** Waits until the object has applied everything committed so far: an account made after it has been admitted to. */

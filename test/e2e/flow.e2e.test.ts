@@ -10,7 +10,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await running.stop());
 
-test('[P4.8] a policy deleted with SQL cuts the live flow at the gateway, then takes the resource from the client', async () => {
+test('[P4.10] a policy deleted with SQL cuts the live flow at the gateway, then takes the resource from the client', async () => {
   const { account, client, gateway } = await openFlow(running, 'one_life');
   await client.device.waitFor("the gateway's candidates", isEvent('ice_candidates'));
   await gateway.device.waitFor("the client's candidates", isEvent('ice_candidates'));
@@ -28,7 +28,7 @@ test('[P4.8] a policy deleted with SQL cuts the live flow at the gateway, then t
   expect([client.resources.size, gateway.access.size]).toEqual([0, 0]);
 });
 
-test('[P1.30] an edit made while the replicator is dead reaches the devices once it is back, once', async () => {
+test('[P1.31] an edit made while the replicator is dead reaches the devices once it is back, once', async () => {
   const { account, client, gateway } = await openFlow(running, 'restart');
   await running.system.killReplicator();
 
@@ -47,7 +47,7 @@ test('[P1.30] an edit made while the replicator is dead reaches the devices once
   expect([client.device.failures, gateway.device.failures]).toEqual([[], []]);
 });
 
-test('[P1.31] an edit made while the worker is dead reaches a gateway that returns', async () => {
+test('[P1.32] an edit made while the worker is dead reaches a gateway that returns', async () => {
   const { account, client, gateway } = await openFlow(running, 'worker_restart');
   await running.system.killWorker();
   await Promise.all([client.device.closed, gateway.device.closed]);

@@ -21,7 +21,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await running.stop());
 
-test('[P2.23] through kills of the replicator, devices that stay connected receive every commit in order, once', async () => {
+test('[P2.24] through kills of the replicator, devices that stay connected receive every commit in order, once', async () => {
   const account = await createFirstAccount(running.db, running.system.tokenKeys, 'kills_0');
   const devices = await connectBoth(account);
   const kills = async () => {
@@ -35,7 +35,7 @@ test('[P2.23] through kills of the replicator, devices that stay connected recei
   expect([devices.client.failures, devices.gateway.failures]).toEqual([[], []]);
 }, 180_000);
 
-test('[P2.24] through kills of the worker, devices that return receive what they missed by init, and the rest in order, once', async () => {
+test('[P2.25] through kills of the worker, devices that return receive what they missed by init, and the rest in order, once', async () => {
   const account = await createFirstAccount(running.db, running.system.tokenKeys, 'kills1_0');
   const segments = [await connectBoth(account)];
   const kills = async () => {

@@ -21,8 +21,8 @@ test('[P10.7] the official Phoenix client joins, heartbeats, gets a flow, and lo
   const socket = new Socket(`${url.replace('http', 'ws')}/client`, {
     vsn: '1.0.0',
     heartbeatIntervalMs: 50,
-    encode: (message, send) => send(JSON.stringify(message)),
-    decode: (text, receive) => receive(JSON.parse(String(text))),
+    encode: (message, send) => void send(JSON.stringify(message)),
+    decode: (text, receive) => void receive(JSON.parse(text)),
     params: {
       token: account.client.token,
       external_id: account.client.externalId,

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import fc from 'fast-check';
 import { decideFrame, frameBytesMax, parseFrame, replyFrame } from '../../protocol/framing.ts';
 
-test('[P15.4] whatever text arrives, reading it ends in a frame or in words, never in an exception', () => {
+test('[P15.20] whatever text arrives, reading it ends in a frame or in words, never in an exception', () => {
   fc.assert(
     fc.property(fc.oneof(fc.string(), fc.json()), (text) => {
       expect(['frame', 'malformed']).toContain(parseFrame(text).type);
@@ -13,7 +13,7 @@ test('[P15.4] whatever text arrives, reading it ends in a frame or in words, nev
   expect(parseFrame('x'.repeat(frameBytesMax + 1)).type).toBe('malformed');
 });
 
-test('[P15.5] a reply carries the ref as the JSON value it came as, and an empty response for ok', () => {
+test('[P15.21] a reply carries the ref as the JSON value it came as, and an empty response for ok', () => {
   expect(replyFrame('client', 0, 'ok')).toBe(
     '{"topic":"client","event":"phx_reply","payload":{"status":"ok","response":{}},"ref":0}',
   );
@@ -22,7 +22,7 @@ test('[P15.5] a reply carries the ref as the JSON value it came as, and an empty
   );
 });
 
-test('[P15.6] a frame before the join, or for another topic, is answered with unmatched topic and goes no further', () => {
+test('[P15.22] a frame before the join, or for another topic, is answered with unmatched topic and goes no further', () => {
   const frame = { topic: 'client', event: 'create_flow', payload: {}, ref: 3 };
   const unmatched = { type: 'reply', text: replyFrame('client', 3, { reason: 'unmatched topic' }) };
   expect(decideFrame('client', false, frame)).toEqual(unmatched);
@@ -30,7 +30,7 @@ test('[P15.6] a frame before the join, or for another topic, is answered with un
   expect(decideFrame('gateway', true, frame)).toEqual(unmatched);
 });
 
-test('[P15.7] heartbeats are answered in every state, and a join each time it comes', () => {
+test('[P15.23] heartbeats are answered in every state, and a join each time it comes', () => {
   const heartbeat = { topic: 'phoenix', event: 'heartbeat', payload: {}, ref: 9 };
   const join = { topic: 'gateway', event: 'phx_join', payload: null, ref: 0 };
   for (const joined of [false, true]) {

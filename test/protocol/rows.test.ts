@@ -41,7 +41,7 @@ test('every table has a schema that reads the key columns', () => {
   }
 });
 
-test('[P2.12] LSNs keep their value through every notation, and their order as text', () => {
+test('[P2.26] LSNs keep their value through every notation, and their order as text', () => {
   const anyLsn = fc.bigInt({ min: 0n, max: lsnMax });
   fc.assert(
     fc.property(anyLsn, anyLsn, (a, b) => {

@@ -12,8 +12,7 @@ import { lsnToText } from '../../protocol/lsn.ts';
 
 /** The id made of one letter or digit and a number: `id('c', 1)`. */
 export function id(kind: string, n = 1): string {
-  const hex = [...kind]
-    .map((letter) => letter.charCodeAt(0).toString(16))
+  const hex = Array.from(kind, (letter) => letter.charCodeAt(0).toString(16))
     .join('')
     .slice(0, 8)
     .padStart(8, '0');

@@ -38,7 +38,7 @@ async function liveFlow() {
   return { client, gateway };
 }
 
-test('[P9.3] the first frames of a device are the reply to its join and then its init, never another push', async () => {
+test('[P9.5] the first frames of a device are the reply to its join and then its init, never another push', async () => {
   await account().deliver(snapshotDelivery(100));
   const client = await connect('client');
   await account().deliver(commitsDelivery(100, [commit(101, update('resources', { name: 'Renamed' }))]));
@@ -55,7 +55,7 @@ test('[P9.3] the first frames of a device are the reply to its join and then its
   });
 });
 
-test('[P15.1] a heartbeat is answered with its own ref, as number or as text, without waking the object', async () => {
+test('[P15.24] a heartbeat is answered with its own ref, as number or as text, without waking the object', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device } = await join('client');
   await evictDurableObject(account());
@@ -71,7 +71,7 @@ test('[P15.1] a heartbeat is answered with its own ref, as number or as text, wi
   await expect(evictDurableObject(account())).rejects.toThrow(/not currently running/);
 });
 
-test('[P4.5] a commit that deletes a policy reaches an object asleep: gateway first, then client', async () => {
+test('[P4.11] a commit that deletes a policy reaches an object asleep: gateway first, then client', async () => {
   const { client, gateway } = await liveFlow();
   await evictDurableObject(account());
   await account().deliver(commitsDelivery(100, [commit(101, remove('policies'))]));
@@ -91,7 +91,7 @@ test('[P7.2] a live grant survives eviction of the object', async () => {
   gateway.close();
 });
 
-test('[P2.1] a commit delivered twice takes effect once', async () => {
+test('[P2.27] a commit delivered twice takes effect once', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device } = await join('client');
   const delivery = commitsDelivery(100, [commit(101, remove('policies'))]);
@@ -104,7 +104,7 @@ test('[P2.1] a commit delivered twice takes effect once', async () => {
   ]);
 });
 
-test('[P2.2] what overlaps the position is skipped, and what lies beyond it is a gap that only a snapshot closes', async () => {
+test('[P2.28] what overlaps the position is skipped, and what lies beyond it is a gap that only a snapshot closes', async () => {
   await account().deliver(snapshotDelivery(100));
   const first = commit(101, update('resources', { name: 'One' }));
   const second = commit(102, update('resources', { name: 'Two' }, { name: 'One' }));
@@ -115,14 +115,14 @@ test('[P2.2] what overlaps the position is skipped, and what lies beyond it is a
   expect(await account().deliver(snapshotDelivery(110))).toMatchObject({ type: 'applied' });
 });
 
-test('[P1.20] an object without history asks for a snapshot, and one born in the stream does not', async () => {
+test('[P1.33] an object without history asks for a snapshot, and one born in the stream does not', async () => {
   expect(await account().deliver(commitsDelivery(100, [commit(101)]))).toMatchObject({ type: 'need-snapshot' });
   await reset();
   const born = commitsDelivery(null, [commit(101, insert('accounts'))]);
   expect(await account().deliver(born)).toMatchObject({ type: 'applied' });
 });
 
-test('[P1.21] a changed row that is not the one held makes the object ask for a snapshot, and nothing is granted till then', async () => {
+test('[P1.34] a changed row that is not the one held makes the object ask for a snapshot, and nothing is granted till then', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');
@@ -145,13 +145,13 @@ test('[P1.21] a changed row that is not the one held makes the object ask for a 
   expect(await gateway.frame()).toMatchObject({ event: 'authorize_flow' });
 });
 
-test('[P2.3] a delivery of a lower term is fenced', async () => {
+test('[P2.29] a delivery of a lower term is fenced', async () => {
   await account().deliver(snapshotDelivery(100, undefined, { term: 3 }));
   const late = commitsDelivery(100, [commit(101, remove('policies'))], { term: 2 });
   expect(await account().deliver(late)).toEqual({ type: 'fenced', term: 3 });
 });
 
-test('[P9.4] a snapshot is applied as a difference: who lost something is told, who did not is not', async () => {
+test('[P9.6] a snapshot is applied as a difference: who lost something is told, who did not is not', async () => {
   const { client, gateway } = await liveFlow();
   await account().deliver(snapshotDelivery(200));
   await account().deliver(snapshotDelivery(300, { ...worldRows(), policies: [] }));
@@ -168,7 +168,7 @@ test('[P6.1] a validly signed token whose row arrives within three seconds is ad
   expect((await waiting).status).toBe(101);
 });
 
-test('[P5.2] a forged token, a token of another type and a wrong secret are refused with 401', async () => {
+test('[P5.16] a forged token, a token of another type and a wrong secret are refused with 401', async () => {
   await account().deliver(snapshotDelivery(100));
   const cases = [
     token('client').replace(/.$/, (last) => (last === 'A' ? 'B' : 'A')),
@@ -182,7 +182,7 @@ test('[P5.2] a forged token, a token of another type and a wrong secret are refu
   }
 });
 
-test('[P15.2] wrong parameters are refused with 400, naming the parameter, and every refusal but 401 says when to return', async () => {
+test('[P15.25] wrong parameters are refused with 400, naming the parameter, and every refusal but 401 says when to return', async () => {
   await account().deliver(snapshotDelivery(100));
   for (const [query, word] of [
     [{ public_key: 'short' }, 'public_key'],
@@ -205,7 +205,7 @@ test('[P6.2] a token is taken from the header and from the query', async () => {
   expect((await dial('client')).status).toBe(101);
 });
 
-test('[P12.2] malformed frames and unknown messages end nothing but themselves', async () => {
+test('[P12.5] malformed frames and unknown messages end nothing but themselves', async () => {
   const { client, gateway } = await liveFlow();
   for (const garbage of ['', '{', '[]', '{"topic":"client"}', '{"topic":1,"event":2,"payload":3,"ref":4}'])
     client.send(garbage);
@@ -222,7 +222,7 @@ test('[P12.2] malformed frames and unknown messages end nothing but themselves',
   expect(await gateway.frame()).toMatchObject({ payload: { response: { reason: 'invalid_ref' } }, ref: 8 });
 });
 
-test('[P15.3] a frame beyond the bound closes the socket that sent it, and no other', async () => {
+test('[P15.26] a frame beyond the bound closes the socket that sent it, and no other', async () => {
   const { client, gateway } = await liveFlow();
   client.send('x'.repeat(65 * 1024));
   expect((await client.closed).code).toBe(1009);
@@ -230,7 +230,7 @@ test('[P15.3] a frame beyond the bound closes the socket that sent it, and no ot
   expect(await gateway.frame()).toMatchObject({ ref: 9 });
 });
 
-test('[P4.6] a deleted token signs its device out in the turn that deletes it', async () => {
+test('[P4.12] a deleted token signs its device out in the turn that deletes it', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device } = await join('client');
   await account().deliver(commitsDelivery(100, [commit(101, remove('tokens'))]));
@@ -238,7 +238,7 @@ test('[P4.6] a deleted token signs its device out in the turn that deletes it', 
   await device.closed;
 });
 
-test('[P4.7] the newest connection of a device replaces the older one, without signing it out', async () => {
+test('[P4.13] the newest connection of a device replaces the older one, without signing it out', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: older } = await join('client');
   await join('client');
