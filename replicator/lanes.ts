@@ -51,6 +51,8 @@ export type Lane = {
   queueBytes: number;
   /** Snapshots asked for since the position last moved. */
   snapshotAttempts: number;
+  /** An operator has asked for a snapshot while a request was in flight. */
+  isResyncWanted: boolean;
 };
 
 export type Lanes = {
@@ -120,6 +122,7 @@ export function answered(lanes: Lanes, account: AccountId, answer: Answer): read
 function afterAnswer(lanes: Lanes, lane: Lane, answer: Answer): readonly Command[] {
   const { phase } = lane;
   assert(phase.type === 'sending', 'an answer belongs to a request in flight');
+  if (lane.isResyncWanted && answer.type !== 'fenced') return requireSnapshot(lanes, lane, resyncReason);
   switch (answer.type) {
     case 'fenced':
       return [{ type: 'fenced', term: answer.term }];
@@ -145,7 +148,20 @@ function afterAnswer(lanes: Lanes, lane: Lane, answer: Answer): readonly Command
 
 /** No usable answer came: the network failed, the worker refused, or time ran out. */
 export function unanswered(lanes: Lanes, account: AccountId): readonly Command[] {
-  return retryLater(lanes, laneOf(lanes, account), false);
+  const lane = laneOf(lanes, account);
+  if (!lane.isResyncWanted) return retryLater(lanes, lane, false);
+  return weighed(lanes, lane, () => requireSnapshot(lanes, lane, resyncReason));
+}
+
+/** An operator wants the account delivered by snapshot, whatever its lane is at. An account without a lane is ignored. */
+export function resync(lanes: Lanes, account: AccountId): readonly Command[] {
+  const lane = lanes.byAccount.get(account);
+  if (lane === undefined || lane.phase.type === 'waiting' || lane.phase.type === 'held') return [];
+  if (lane.phase.type === 'sending') {
+    lane.isResyncWanted = true;
+    return [];
+  }
+  return weighed(lanes, lane, () => requireSnapshot(lanes, lane, resyncReason));
 }
 
 /** The time of a `retry` command has come. */
@@ -204,9 +220,18 @@ export function countWithoutHistory(lanes: Lanes): number {
 }
 
 const envelopeBytesMax = 1024;
+const resyncReason = 'an operator asked for it';
 
 function newLane(account: AccountId, position: Lsn | null): Lane {
-  return { account, phase: { type: 'idle' }, position, queue: [], queueBytes: 0, snapshotAttempts: 0 };
+  return {
+    account,
+    phase: { type: 'idle' },
+    position,
+    queue: [],
+    queueBytes: 0,
+    snapshotAttempts: 0,
+    isResyncWanted: false,
+  };
 }
 
 function laneOf(lanes: Lanes, account: AccountId): Lane {
@@ -229,6 +254,7 @@ function weight({ phase, queueBytes }: Lane): number {
 function requireSnapshot(lanes: Lanes, lane: Lane, reason: string): readonly Command[] {
   const attempt = lane.snapshotAttempts;
   lane.snapshotAttempts += 1;
+  lane.isResyncWanted = false;
   lane.phase = { type: 'waiting' };
   lane.queue = [];
   lane.queueBytes = 0;

@@ -8,12 +8,15 @@ import { Ack } from './ack.ts';
 import { createAssembler, type Assembler, type Transaction } from './assemble.ts';
 import { Bookkeeping, type Remembered } from './bookkeeping.ts';
 import { Carrier } from './carry.ts';
+import type { AccountId } from '../protocol/ids.ts';
+import { everyAccount } from '../protocol/resync.ts';
 import { publication, type Config } from './config.ts';
 import { clientConfig } from './connection.ts';
 import { createDecoder, type Decoder } from './decode.ts';
-import { addLane, addLaneWithoutHistory, countWithoutHistory, createLanes, type Lanes } from './lanes.ts';
+import { addLane, addLaneWithoutHistory, countWithoutHistory, createLanes, resync, type Lanes } from './lanes.ts';
 import type { Log } from './log.ts';
 import type { Post } from './post.ts';
+import { parseResync } from './resync.ts';
 import type { Slot } from './slot.ts';
 import { parseMarker } from './snapshot.ts';
 import { Snapshots } from './snapshots.ts';
@@ -162,13 +165,24 @@ export class Pipeline {
 
   /** A transaction has left the stream: it is posted before this returns. */
   #take(transaction: Transaction, xid: Xid): void {
-    this.#ack.open({ lsn: transaction.lsn, xid, accounts: transaction.byAccount.keys() });
+    const resyncs = this.#resyncsIn(transaction);
+    // An account to resynchronize counts as concerned, so that the request outlives a crash before its snapshot.
+    this.#ack.open({ lsn: transaction.lsn, xid, accounts: new Set([...transaction.byAccount.keys(), ...resyncs]) });
     this.#carrier.carry(transaction, xid);
+    for (const account of resyncs) this.#carrier.perform(resync(this.#lanes, account));
     for (const message of transaction.messages) {
       const id = parseMarker(message);
       if (id !== null) this.#snapshots.marker(id, transaction.lsn);
     }
     this.#bookkeeping.kick();
+  }
+
+  #resyncsIn({ messages }: Transaction): readonly AccountId[] {
+    const asked = messages.flatMap((message) => parseResync(message, this.#options.config.ingestKeys) ?? []);
+    const known = this.#lanes.byAccount;
+    return asked.flatMap((account) =>
+      account === everyAccount ? [...known.keys()] : known.has(account) ? [account] : [],
+    );
   }
 
   /** A marker is read only by reading on: at the window reading waits for snapshots, at twice the window it gives them up. */

@@ -1,0 +1,55 @@
+// The operator's request for a snapshot, as it leaves the stream.
+import { createHmac } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { createAccount, newNames, renameAccount, startAll, untilRecorded, type All } from './system.ts';
+import { ingestKey, startTestServer, type TestServer } from '../support/replicator.ts';
+
+let server: TestServer;
+const closers: (() => Promise<unknown>)[] = [];
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+});
+afterAll(async () => await server.stop());
+
+async function ask({ database }: All, account: string, key = ingestKey): Promise<void> {
+  const at = 1_700_000_000_000;
+  const mac = createHmac('sha256', key).update(`resync\n${account}\n${at}`).digest('hex');
+  const content = JSON.stringify({ type: 'resync', account, at, mac });
+  await database.query(`select pg_logical_emit_message(true, 'drawbridge', $1)`, [content]);
+}
+
+const snapshotsOf = ({ worker }: All, account: string) => worker.accounts.get(account)?.snapshots ?? 0;
+
+test('[P1.35] a signed request delivers the account, or every one, by snapshot again; any other request is nothing', async () => {
+  const all = await startAll(server, closers);
+  const [one, two] = [await createAccount(all.database), await createAccount(all.database)];
+  await all.worker.until('both', () => all.worker.accounts.has(one) && all.worker.accounts.has(two));
+  await ask(all, one, 'a key that is not the one of the ingest');
+  await ask(all, '00000000-0000-4000-8000-000000000000');
+  await ask(all, one);
+  await all.worker.until('a snapshot of one', () => snapshotsOf(all, one) === 1);
+  expect(snapshotsOf(all, two)).toBe(0);
+  await ask(all, '*');
+  await all.worker.until('a snapshot of both', () => snapshotsOf(all, one) === 2 && snapshotsOf(all, two) === 1);
+  await renameAccount(all.database, one, 'after');
+  await all.worker.until('the next commit', () => newNames(all.worker, one).includes('after'));
+  expect(all.worker.violations).toEqual([]);
+});
+
+test('[P1.36] a request for a snapshot outlives the replicator that read it', async () => {
+  const all = await startAll(server, closers);
+  const account = await createAccount(all.database);
+  await untilRecorded(all.database, account);
+  all.worker.intercept = ({ type }) => (type === 'snapshot' ? 'hang' : null);
+  await ask(all, account);
+  await all.worker.until('the snapshot that is not answered', () =>
+    all.worker.deliveries.some(({ type }) => type === 'snapshot'),
+  );
+  await all.replicator.kill('SIGKILL');
+  all.worker.intercept = () => null;
+  await all.restart();
+  await all.worker.until('the snapshot', () => snapshotsOf(all, account) === 1);
+});
