@@ -52,4 +52,5 @@ test('[P1.36] a request for a snapshot outlives the replicator that read it', as
   all.worker.intercept = () => null;
   await all.restart();
   await all.worker.until('the snapshot', () => snapshotsOf(all, account) === 1);
+  expect(all.worker.violations).toEqual([]);
 });
