@@ -1,14 +1,37 @@
-// Mints a token: a row with the salted hash of a fresh secret, and the signed text that carries the secret. The text is shown
-// once and stored nowhere.
-import { randomBytes } from 'node:crypto';
+// Mints a token: a row with the salted hash of a secret, and the signed text that carries the secret. The text is shown once
+// and stored nowhere.
+import { randomBytes, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { accountId, tokenId } from '../protocol/ids.ts';
 import { hashSecret, parseTokenKeys, signToken } from '../worker/token.ts';
 import type { Client } from 'pg';
 
+/** Whom a token admits. An identity is one of the actor's; conditions on the provider look at it. */
 export type TokenHolder =
-  | { readonly type: 'client'; readonly actorId: string }
+  | { readonly type: 'client' | 'api'; readonly actorId: string; readonly identityId?: string | null }
   | { readonly type: 'gateway_group'; readonly siteId: string };
+
+/** What makes one token unlike every other. */
+export type TokenSecrets = {
+  readonly id: string;
+  /** 32 to 128 characters. */
+  readonly secret: string;
+  readonly salt: string;
+  /** Seconds since 1970-01-01 UTC. */
+  readonly issuedAtSeconds: number;
+};
+
+export type TokenDetails = {
+  readonly expiresAt?: Date | null;
+  /** 1 to 255 characters, for people. */
+  readonly name?: string | null;
+};
+
+export type ComposedToken = {
+  readonly text: string;
+  /** The row, by column of the table `tokens`. */
+  readonly row: Readonly<Record<string, string | Date | null>>;
+};
 
 /**
  * Inserts the row and returns the token. `tokenKeys` is the worker's DRAWBRIDGE_TOKEN_KEYS, whose first key signs. Throws
@@ -19,30 +42,54 @@ export async function mintToken(
   tokenKeys: string,
   account: string,
   holder: TokenHolder,
-  expiresAt: Date | null = null,
+  details: TokenDetails = {},
+  secrets: TokenSecrets = freshSecrets(),
 ): Promise<string> {
-  const [key] = parseTokenKeys(tokenKeys);
-  const secret = randomBytes(32).toString('base64url');
-  const salt = randomBytes(16).toString('base64url');
-  const { rows } = await db.query<{ id: string }>(
-    `insert into tokens (account_id, type, actor_id, gateway_group_id, secret_salt, secret_hash, expires_at)
-     values ($1, $2, $3, $4, $5, $6, $7) returning id`,
-    [
-      account,
-      holder.type,
-      holder.type === 'client' ? holder.actorId : null,
-      holder.type === 'gateway_group' ? holder.siteId : null,
-      salt,
-      hashSecret(salt, secret),
-      expiresAt,
-    ],
+  const { text, row } = composeToken(tokenKeys, account, holder, details, secrets);
+  const columns = Object.keys(row);
+  await db.query(
+    `insert into tokens (${columns.join(', ')}) values (${columns.map((_, i) => `$${i + 1}`).join(', ')})`,
+    Object.values(row),
   );
+  return text;
+}
+
+/** The token and its row, without a database. */
+export function composeToken(
+  tokenKeys: string,
+  account: string,
+  holder: TokenHolder,
+  { expiresAt = null, name = null }: TokenDetails,
+  { id, secret, salt, issuedAtSeconds }: TokenSecrets,
+): ComposedToken {
+  const [key] = parseTokenKeys(tokenKeys);
   const token = {
     type: holder.type,
     accountId: v.parse(accountId, account),
-    tokenId: v.parse(tokenId, rows[0]?.id),
-    issuedAtSeconds: Math.floor(Date.now() / 1000),
+    tokenId: v.parse(tokenId, id),
+    issuedAtSeconds,
     secret,
   };
-  return signToken(token, key);
+  const row = {
+    id,
+    account_id: account,
+    type: holder.type,
+    name,
+    actor_id: holder.type === 'gateway_group' ? null : holder.actorId,
+    identity_id: holder.type === 'gateway_group' ? null : (holder.identityId ?? null),
+    gateway_group_id: holder.type === 'gateway_group' ? holder.siteId : null,
+    secret_salt: salt,
+    secret_hash: hashSecret(salt, secret),
+    expires_at: expiresAt,
+  };
+  return { text: signToken(token, key), row };
+}
+
+export function freshSecrets(): TokenSecrets {
+  return {
+    id: randomUUID(),
+    secret: randomBytes(32).toString('base64url'),
+    salt: randomBytes(16).toString('base64url'),
+    issuedAtSeconds: Math.floor(Date.now() / 1000),
+  };
 }

@@ -1,0 +1,94 @@
+// What a person names on the command line, as the row that is meant: by its id, or by its exact name within the account.
+// Naming none or several is an error whose sentence says how to name one.
+import type { Client } from 'pg';
+import { program } from './command.ts';
+
+export type Account = { readonly id: string; readonly slug: string | null };
+export type Actor = { readonly id: string; readonly name: string; readonly type: string };
+export type Site = { readonly id: string; readonly name: string; readonly managed_by: string };
+export type Identity = { readonly id: string; readonly actor_id: string };
+
+/** Nothing, or not one thing alone, has the name that was given. */
+export class NotFoundError extends Error {
+  override readonly name = 'NotFoundError';
+}
+
+const uuid = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** The id in `text`, in lower case; null when it is none. */
+export function idOf(text: string): string | null {
+  const id = text.toLowerCase();
+  return uuid.test(id) ? id : null;
+}
+
+/** How people call an account. */
+export function accountLabel({ slug, id }: Account): string {
+  return slug ?? id;
+}
+
+/** `text` is the account's id or slug. */
+export async function findAccount(db: Client, text: string): Promise<Account> {
+  const sql = `select id::text, slug from accounts where ${idOf(text) === null ? 'slug' : 'id::text'} = $1`;
+  const { rows } = await db.query<Account>(sql, [idOf(text) ?? text]);
+  const [account] = rows;
+  if (account !== undefined) return account;
+  throw new NotFoundError(
+    `There is no account ${quoted(text)}: give the slug or the id of one, as \`${program} status\` lists.`,
+  );
+}
+
+/** `text` is the actor's id or exact name. */
+export async function findActor(db: Client, account: Account, text: string): Promise<Actor> {
+  const { rows } = await db.query<Actor>(
+    `select id::text, name, type from actors where account_id = $1 and (id::text = $2 or name = $3) order by id limit 5`,
+    [account.id, idOf(text), text],
+  );
+  return only(rows, { noun: 'actor', table: 'actors', account, text }, ({ id, type }) => `${id} (${type})`);
+}
+
+/** `text` is the site's id or exact name. */
+export async function findSite(db: Client, account: Account, text: string): Promise<Site> {
+  const { rows } = await db.query<Site>(
+    `select id::text, name, managed_by from gateway_groups
+      where account_id = $1 and (id::text = $2 or name = $3) order by id limit 5`,
+    [account.id, idOf(text), text],
+  );
+  const described = ({ id, managed_by: manager }: Site) => `${id} (managed by the ${manager})`;
+  return only(rows, { noun: 'site', table: 'gateway_groups', account, text }, described);
+}
+
+/** `text` is the identity's id. */
+export async function findIdentity(db: Client, account: Account, text: string): Promise<Identity> {
+  const { rows } = await db.query<Identity>(
+    'select id::text, actor_id::text from auth_identities where account_id = $1 and id::text = $2',
+    [account.id, idOf(text)],
+  );
+  const [identity] = rows;
+  if (identity !== undefined) return identity;
+  const list = listing('auth_identities', 'id, email, provider_identifier', account);
+  throw new NotFoundError(
+    `The account ${accountLabel(account)} has no identity with the id ${quoted(text)}: take one from ${list}.`,
+  );
+}
+
+type Named = { readonly noun: string; readonly table: string; readonly account: Account; readonly text: string };
+
+function only<Row>(rows: readonly Row[], { noun, table, account, text }: Named, describe: (row: Row) => string): Row {
+  const [first, ...others] = rows;
+  const owner = `The account ${accountLabel(account)}`;
+  if (first === undefined) {
+    const list = listing(table, 'id, name', account);
+    throw new NotFoundError(`${owner} has no ${noun} ${quoted(text)}: give an exact name or an id from ${list}.`);
+  }
+  if (others.length === 0) return first;
+  const ids = rows.map(describe).join(', ');
+  throw new NotFoundError(`${owner} has several ${noun}s named ${quoted(text)}: give the id of one, among ${ids}.`);
+}
+
+function listing(table: string, columns: string, { id }: Account): string {
+  return `\`${program} sql "select ${columns} from ${table} where account_id = '${id}'"\``;
+}
+
+function quoted(text: string): string {
+  return JSON.stringify(text);
+}

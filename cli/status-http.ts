@@ -1,0 +1,89 @@
+// What the worker, the replicator and an account's object say of themselves over HTTP. A failure is an Error whose message is
+// one sentence; addresses are named without what may be secret in them.
+import * as v from 'valibot';
+import { statusAnswer, statusPath, statusRequest, type StatusAnswer } from '../protocol/ingest.ts';
+import { signedHeaders } from '../replicator/post.ts';
+import type { Reading } from './reading.ts';
+
+const requestMsMax = 5_000;
+
+const readiness = v.object({
+  leader: v.boolean(),
+  streaming: v.boolean(),
+  epoch: v.optional(v.number()),
+  term: v.optional(v.number()),
+  lanes: v.optional(v.number()),
+  held: v.optional(v.number()),
+});
+export type ReplicatorFacts = v.InferOutput<typeof readiness>;
+export type WorkerFacts = { readonly url: string };
+
+export async function readReplicator(url: string): Promise<Reading<ReplicatorFacts>> {
+  const way = 'start it (`npm run replicator`), or set DRAWBRIDGE_HTTP_URL to where it serves its health';
+  const response = await request(url, '/readyz', {}, way);
+  const facts = await contract(response, readiness, `What answers at ${placeOf(url)} is not the replicator: ${way}.`);
+  return { facts, problem: replicatorProblem(facts) };
+}
+
+function replicatorProblem({ leader, streaming }: ReplicatorFacts): string | null {
+  if (!leader)
+    return 'It does not lead: another replicator may hold the lock, or its log says what keeps it from Postgres.';
+  return streaming ? null : 'It has not heard Postgres lately: check that Postgres runs; its log says more.';
+}
+
+export async function readWorker(url: string): Promise<Reading<WorkerFacts>> {
+  const way = 'start it (`npm run worker`), or set WORKER_URL to where it listens';
+  const response = await request(url, '/healthz', {}, way);
+  await response.body?.cancel();
+  if (!response.ok) throw new Error(`What answers at ${placeOf(url)} says ${response.status} to /healthz: ${way}.`);
+  return { facts: { url: placeOf(url) }, problem: null };
+}
+
+/** Asks the object of an account, as the replicator would: with a signature under an ingest key. */
+export async function askObject(url: string, key: string, account: string): Promise<StatusAnswer> {
+  const body = Buffer.from(JSON.stringify(v.parse(statusRequest, { version: 1, account })));
+  const headers = Object.entries(signedHeaders(statusPath, body, key, Date.now())).map(([name, value]) => [
+    name,
+    String(value),
+  ]);
+  const way = 'check the worker, and that WORKER_URL names it';
+  const response = await request(url, statusPath, { method: 'POST', body, headers: Object.fromEntries(headers) }, way);
+  if (response.status === 401) {
+    await response.body?.cancel();
+    const advice = 'DRAWBRIDGE_INGEST_KEY must begin with a key that the worker has, and both clocks must agree';
+    throw new Error(`The worker refuses the signature: ${advice}.`);
+  }
+  return await contract(response, statusAnswer, `The worker answers ${response.status} to ${statusPath}: ${way}.`);
+}
+
+async function request(url: string, path: string, init: RequestInit, way: string): Promise<Response> {
+  try {
+    return await fetch(new URL(path, url), { ...init, signal: AbortSignal.timeout(requestMsMax), redirect: 'manual' });
+  } catch (cause) {
+    const isLate = cause instanceof Error && cause.name === 'TimeoutError';
+    const why = isLate ? `within ${requestMsMax / 1000} s` : `(${reasonOf(cause)})`;
+    throw new Error(`Nothing answers at ${placeOf(url)} ${why}: ${way}.`, { cause });
+  }
+}
+
+/** The JSON body, if it is what was agreed on. */
+async function contract<Schema extends v.GenericSchema>(
+  response: Response,
+  schema: Schema,
+  problem: string,
+): Promise<v.InferOutput<Schema>> {
+  const text = await response.text();
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text);
+  if (parsed.success) return parsed.output;
+  throw new Error(problem);
+}
+
+function placeOf(url: string): string {
+  return new URL(url).origin;
+}
+
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause !== undefined ? error.cause : error;
+  if (cause instanceof Error && 'code' in cause && typeof cause.code === 'string') return cause.code;
+  return cause instanceof Error ? cause.message : String(cause);
+}

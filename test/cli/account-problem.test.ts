@@ -1,0 +1,32 @@
+// When `drawbridge status` calls an account well.
+import { expect, test } from 'vitest';
+import { accountProblem } from '../../cli/status.ts';
+import { lsn } from '../support/world.ts';
+
+const row = { id: 'id', slug: 'acme', lane: { state: 'live', reason: null, epoch: 2, lsn: lsn(100) } };
+const object = {
+  position: { epoch: 2, lsn: lsn(100) },
+  term: 3,
+  stale: false,
+  clients: 1,
+  gateways: 1,
+  flows: 1,
+  rejectsOwed: 2,
+  unreadableRows: [],
+};
+
+test('an account is well while its object stands at its lane or beyond, also with gateways yet to be told', () => {
+  expect(accountProblem(row, object)).toBeNull();
+  expect(accountProblem(row, { ...object, position: { epoch: 2, lsn: lsn(101) } })).toBeNull();
+});
+
+test.each([
+  [{ ...row, lane: null }, object, /has no lane/],
+  [{ ...row, lane: { ...row.lane, state: 'parked', reason: 'poison' } }, object, /parked \(poison\).* resync acme/],
+  [row, { ...object, position: null }, /heard of nothing.* resync acme/],
+  [row, { ...object, stale: true }, /stale.* resync acme/],
+  [row, { ...object, position: { epoch: 2, lsn: lsn(99) } }, /has lost what was delivered.* resync acme/],
+  [row, { ...object, unreadableRows: ['policies/p1'] }, /cannot be read grant nothing \(policies\/p1\)/],
+])('an account that is not well is told so with the way out: %#', (account, answer, problem) => {
+  expect(accountProblem(account, answer)).toMatch(problem);
+});
