@@ -19,6 +19,7 @@ export class Divergence extends Error {
 export function applyChanges(tables: Tables, changes: readonly Change[], effects: Effects): Touched {
   const touched = nothingTouched();
   for (const change of changes) applyChange(tables, change, touched, effects);
+  noteAddressing(tables, touched);
   return touched;
 }
 
@@ -38,6 +39,7 @@ export function applyRows(
     }
     for (const key of keysHeld(tables, table)) if (!keys.has(key)) removeRow(tables, table, key, touched, effects);
   }
+  noteAddressing(tables, touched);
   return touched;
 }
 
@@ -65,7 +67,7 @@ function applyChange(tables: Tables, change: Change, touched: Touched, effects: 
     case 'truncate': {
       for (const key of keysHeld(tables, table)) {
         const removed = remove(tables, table, key);
-        if (removed !== null) touch(touched, removed);
+        if (removed !== null) touchBefore(touched, removed);
       }
       effects.saves.push({ type: 'delete-rows', table });
       return;
@@ -86,7 +88,7 @@ function putWireRow(
   const after = readRow(table, row);
   effects.saves.push({ type: 'put-row', table, key, row });
   if (after !== null && before !== null && isSame(before, after)) return;
-  if (before !== null) touch(touched, before);
+  if (before !== null) touchBefore(touched, before);
   if (after === null) {
     remove(tables, table, key);
     tables.unreadable.add(`${table}/${key}`);
@@ -95,14 +97,11 @@ function putWireRow(
   }
   put(tables, key, after);
   touch(touched, after);
-  if (before !== null && after.table === 'resources' && isReaddressed(before, after)) {
-    touched.readdressed.add(after.row.id);
-  }
 }
 
 function removeRow(tables: Tables, table: TableName, key: string, touched: Touched, effects: Effects): void {
   const removed = remove(tables, table, key);
-  if (removed !== null) touch(touched, removed);
+  if (removed !== null) touchBefore(touched, removed);
   effects.saves.push({ type: 'delete-row', table, key });
 }
 
@@ -126,12 +125,22 @@ function isSame(a: TypedRow, b: TypedRow): boolean {
   return JSON.stringify(a.row) === JSON.stringify(b.row);
 }
 
-function isReaddressed(before: TypedRow, after: TypedRow): boolean {
-  return (
-    before.table === 'resources' &&
-    after.table === 'resources' &&
-    (before.row.address !== after.row.address ||
-      before.row.type !== after.row.type ||
-      before.row.ip_stack !== after.row.ip_stack)
-  );
+/** Compares each touched resource with what it was at first, so that a row replaced in one transaction counts as changed. */
+function noteAddressing(tables: Tables, touched: Touched): void {
+  for (const [id, before] of touched.resourcesBefore) {
+    const after = tables.rows.resources.get(id);
+    if (after === undefined) continue;
+    const isMoved =
+      before.address !== after.address || before.type !== after.type || before.ip_stack !== after.ip_stack;
+    if (isMoved) touched.readdressed.add(id);
+    else if (JSON.stringify(before.filters) !== JSON.stringify(after.filters)) touched.refiltered.add(id);
+  }
+}
+
+/** Notes a row that is about to change or go. */
+function touchBefore(touched: Touched, before: TypedRow): void {
+  touch(touched, before);
+  if (before.table === 'resources' && !touched.resourcesBefore.has(before.row.id)) {
+    touched.resourcesBefore.set(before.row.id, before.row);
+  }
 }

@@ -1,13 +1,20 @@
-// Which gateway carries a flow: online in a site of the resource, the one the client is connected to if there is one, then
-// the least loaded, then by a stable hash, so that equals are spread and the same question has the same answer.
+// Which gateway carries a flow: online in a site of the resource and compatible in version; of those the one that the client
+// is connected to if there is one, then the nearest, then the least loaded, then by a stable hash, so that equals are spread
+// and the same question has the same answer.
 import { bytesToHex } from './encoding.ts';
 import { gatewaySession } from './state.ts';
+import { isCompatible } from './compatible.ts';
 import { partners } from './tables.ts';
 import type { ClientSession, GatewaySession, State } from './state.ts';
 import type { GatewayId, ResourceId } from '../protocol/ids.ts';
 import type { Hashes } from './hashes.ts';
 
-/** The session of the chosen gateway, or null when none is online. */
+const earthRadiusKm = 6371;
+
+/**
+ * The session of the chosen gateway, or null when none will do. `preferred`: gateways the client is connected to;
+ * `excluded`: gateways that did not answer for this request.
+ */
 export function chooseGateway(
   state: State,
   client: ClientSession,
@@ -15,20 +22,44 @@ export function chooseGateway(
   gateways: { readonly preferred: readonly GatewayId[]; readonly excluded: readonly GatewayId[] },
   hashes: Hashes,
 ): GatewaySession | null {
+  const able = onlineGateways(state, resourceId).filter(
+    ({ deviceId, deviceVersion }) =>
+      !gateways.excluded.includes(deviceId) && isCompatible(client.deviceVersion, deviceVersion),
+  );
+  const connected = able.filter(({ deviceId }) => gateways.preferred.includes(deviceId));
+  const nearest = least(connected.length > 0 ? connected : able, (gateway) => distanceKm(client, gateway));
+  const idlest = least(nearest, ({ deviceId }) => state.grantsOfGateway.get(deviceId)?.size ?? 0);
+  const rank = ({ deviceId }: GatewaySession) => bytesToHex(hashes.sha256(`${client.deviceId}:${deviceId}`));
+  return idlest.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1))[0] ?? null;
+}
+
+/** Gateways that are connected, in the sites of the resource. */
+export function onlineGateways(state: State, resourceId: ResourceId): GatewaySession[] {
   const online: GatewaySession[] = [];
   for (const siteId of partners(state.tables.sitesOfResource, resourceId)) {
     for (const gatewayId of partners(state.tables.gatewaysOfSite, siteId)) {
-      const session = gateways.excluded.includes(gatewayId) ? null : gatewaySession(state, gatewayId);
+      const session = gatewaySession(state, gatewayId);
       if (session !== null) online.push(session);
     }
   }
-  const connected = online.filter(({ deviceId }) => gateways.preferred.includes(deviceId));
-  const candidates = connected.length > 0 ? connected : online;
-  const load = (session: GatewaySession) => state.grantsOfGateway.get(session.deviceId)?.size ?? 0;
-  const leastLoad = Math.min(...candidates.map(load));
-  const ranked = candidates
-    .filter((session) => load(session) === leastLoad)
-    .map((session) => ({ session, rank: bytesToHex(hashes.sha256(`${client.deviceId}:${session.deviceId}`)) }));
-  ranked.sort((a, b) => (a.rank < b.rank ? -1 : 1));
-  return ranked[0]?.session ?? null;
+  return online;
+}
+
+/** Those with the least value of `of`; all of them when it is the same for all. */
+function least<T>(items: readonly T[], of: (item: T) => number): T[] {
+  const values = items.map(of);
+  const best = Math.min(...values);
+  return items.filter((_, i) => values[i] === best);
+}
+
+type Place = { readonly latitude: number | null; readonly longitude: number | null };
+
+/** Along the great circle (haversine); Infinity when a place is unknown. */
+function distanceKm(a: Place, b: Place): number {
+  if (a.latitude === null || a.longitude === null || b.latitude === null || b.longitude === null) return Infinity;
+  const radians = (degrees: number) => (degrees * Math.PI) / 180;
+  const latitude = Math.sin(radians(b.latitude - a.latitude) / 2) ** 2;
+  const longitude = Math.sin(radians(b.longitude - a.longitude) / 2) ** 2;
+  const chord = latitude + Math.cos(radians(a.latitude)) * Math.cos(radians(b.latitude)) * longitude;
+  return 2 * earthRadiusKm * Math.asin(Math.min(1, Math.sqrt(chord)));
 }

@@ -1,24 +1,28 @@
 // Everything that follows from changed rows, in the turn that changed them: grants judged again, gateways told first, then
 // clients, then the sessions closed that may not go on.
-import { accessOf } from './access.ts';
-import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource, putGrant } from './grants.ts';
+import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource } from './grants.ts';
+import { gatewayResource } from './render.ts';
+import { gatewaySession } from './state.ts';
 import { endOf, endSession, initGateway } from './sessions.ts';
 import { isPair, partners } from './tables.ts';
+import { judge } from './judge.ts';
 import { patchClient } from './patch.ts';
 import type { ActorId, ClientId, ResourceId } from '../protocol/ids.ts';
 import type { ClientSession, Grant, LiveGrant, Session, State } from './state.ts';
 import type { CloseCause } from '../protocol/reasons.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
-import type { PolicyId } from '../protocol/ids.ts';
 import type { Touched } from './touched.ts';
 
 /** Brings grants, views and sessions in line with the rows, as far as `touched` reaches. */
 export function settle(state: State, touched: Touched, slugBefore: string | null, effects: Effects, env: Env): void {
   const interrupted = new Map<ClientId, Set<ResourceId>>();
   for (const grant of grantsInReach(state, touched)) {
-    if (grant.phase === 'live') judge(state, grant, touched, interrupted, effects);
+    if (grant.phase !== 'live' || isStanding(state, grant, touched, effects)) continue;
+    const resources = interrupted.get(grant.clientId) ?? new Set();
+    interrupted.set(grant.clientId, resources.add(grant.resourceId));
   }
+  for (const resourceId of touched.refiltered) announceFilters(state, resourceId, effects);
   const ending = sessionsToEnd(state);
   for (const session of state.sessions.values()) {
     if (session.role !== 'client' || !session.joined || ending.has(session)) continue;
@@ -28,35 +32,11 @@ export function settle(state: State, touched: Touched, slugBefore: string | null
   for (const [session, cause] of ending) endSession(state, session, cause, effects);
 }
 
-/** The policy by which a live grant still stands, or null when it may not. */
-function standsBy(state: State, grant: LiveGrant): PolicyId | null {
-  const { rows, sitesOfResource } = state.tables;
-  const client = rows.clients.get(grant.clientId);
-  const token = rows.tokens.get(grant.tokenId);
-  const gateway = rows.gateways.get(grant.gatewayId);
-  if (client === undefined || token === undefined || gateway === undefined) return null;
-  if (token.actor_id !== client.actor_id || (token.expires_at ?? Infinity) <= state.now) return null;
-  if (grant.expiresAt <= state.now || !isPair(sitesOfResource, grant.resourceId, gateway.group_id)) return null;
-  return accessOf(state, client.actor_id, grant.resourceId)?.policyId ?? null;
-}
-
-function judge(
-  state: State,
-  grant: LiveGrant,
-  touched: Touched,
-  interrupted: Map<ClientId, Set<ResourceId>>,
-  effects: Effects,
-): void {
-  const policyId = touched.readdressed.has(grant.resourceId) ? null : standsBy(state, grant);
-  if (policyId === grant.policyId) return;
-  if (policyId !== null) {
-    putGrant(state, { ...grant, policyId }, effects);
-    return;
-  }
+/** What a gateway was told of a resource whose address moved is void, whatever justifies the access. */
+function isStanding(state: State, grant: LiveGrant, touched: Touched, effects: Effects): boolean {
+  if (!touched.readdressed.has(grant.resourceId)) return judge(state, grant, effects) !== null;
   endGrant(state, grant, effects);
-  const resources = interrupted.get(grant.clientId);
-  if (resources === undefined) interrupted.set(grant.clientId, new Set([grant.resourceId]));
-  else resources.add(grant.resourceId);
+  return false;
 }
 
 /** Every grant that `touched` can bear on, each once, in the order they were made. */
@@ -74,6 +54,20 @@ function grantsInReach(state: State, touched: Touched): Iterable<Grant> {
   for (const resourceId of touched.resources) note(grantsOfResource(state, resourceId));
   if (touched.tokens.size > 0) note([...state.grants.values()].filter((grant) => isOfToken(grant, touched)));
   return found;
+}
+
+/** Tells each gateway through which somebody reaches the resource how it filters now. */
+function announceFilters(state: State, resourceId: ResourceId, effects: Effects): void {
+  const row = state.tables.rows.resources.get(resourceId);
+  if (row === undefined) return;
+  const gateways = grantsOfResource(state, resourceId).flatMap((grant) =>
+    grant.phase === 'live' ? [grant.gatewayId] : [],
+  );
+  for (const gatewayId of new Set(gateways)) {
+    const session = gatewaySession(state, gatewayId);
+    const message = { event: 'resource_updated', payload: gatewayResource(row) } as const;
+    if (session !== null) effects.sends.push({ type: 'to-gateway', sessionId: session.id, message });
+  }
 }
 
 function isOfToken(grant: Grant, touched: Touched): boolean {

@@ -12,7 +12,7 @@ import * as v from 'valibot';
 import { authorize } from './authorize.ts';
 import { bytesToHex } from './encoding.ts';
 import { clientSession, gatewaySession } from './state.ts';
-import { dropGrant, endGrant, grantsOfClient, liveGrant, newFlowId, putGrant, sharesGrant } from './grants.ts';
+import { endGrant, liveGrant, newFlowId, putGrant, sharesGrant, supersede } from './grants.ts';
 import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
 import { iceCredentials, presharedKey } from './secrets.ts';
@@ -132,11 +132,7 @@ function grantAnew(
     });
     return;
   }
-  const { gateway, policyId, expiresAt } = decision;
-  for (const owed of grantsOfClient(state, client.deviceId)) {
-    const isSamePair = owed.resourceId === resourceId && owed.gatewayId === gateway.deviceId;
-    if (owed.phase === 'owed' && isSamePair) dropGrant(state, owed, effects);
-  }
+  const { gateway, policyId, expiresAt, justifiedUntil } = decision;
   const grant: LiveGrant = {
     phase: 'live',
     flowId: newFlowId(env.seed, client.deviceId, resourceId, env.hashes),
@@ -144,11 +140,17 @@ function grantAnew(
     resourceId,
     gatewayId: gateway.deviceId,
     policyId,
+    justifiedUntil: Number.isFinite(justifiedUntil) ? justifiedUntil : null,
+    actorId: client.actorId,
     tokenId: client.tokenId,
+    remoteIp: client.remoteIp,
+    region: client.region,
+    toldAt: state.now,
     expiresAt,
     acknowledged: false,
     question: null,
   };
+  supersede(state, grant, effects);
   ask(state, grant, client, gateway, gateways.excluded, effects, env);
 }
 

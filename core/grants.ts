@@ -1,16 +1,14 @@
 // The grants held, with the indexes that revocation needs. A grant begins live, and ends in one of two ways: nothing is left
 // of it, or its gateway is still owed a reject.
 import { bytesToHex } from './encoding.ts';
-import { gatewaySession } from './state.ts';
+import { clientSession, expectChangeAt, gatewaySession } from './state.ts';
+import { grantMsMax, nextChangeAt } from './expiry.ts';
 import * as v from 'valibot';
 import { flowId } from '../protocol/ids.ts';
 import type { ClientId, FlowId, GatewayId, ResourceId } from '../protocol/ids.ts';
 import type { Effects } from './effect.ts';
 import type { Grant, LiveGrant, OwedReject, State } from './state.ts';
 import type { Hashes } from './hashes.ts';
-
-/** A grant lives this long at most, milliseconds: as long as gateways live without a portal. */
-export const grantMsMax = 24 * 3_600_000;
 
 /** Adds or replaces `grant`, in memory and in storage. */
 export function putGrant(state: State, grant: Grant, effects: Effects): void {
@@ -24,9 +22,7 @@ export function holdGrant(state: State, grant: Grant): void {
   add(state.grantsOfClient, grant.clientId, grant.flowId);
   add(state.grantsOfGateway, grant.gatewayId, grant.flowId);
   add(state.grantsOfResource, grant.resourceId, grant.flowId);
-  const question = grant.phase === 'live' ? grant.question : null;
-  expectChangeAt(state, grant.expiresAt);
-  if (question !== null) expectChangeAt(state, question.deadlineAt);
+  expectChangeAt(state, nextChangeAt(grant, state.now));
 }
 
 export function dropGrant(state: State, grant: Grant, effects: Effects): void {
@@ -38,40 +34,74 @@ export function dropGrant(state: State, grant: Grant, effects: Effects): void {
 }
 
 /**
- * Ends a live grant: its gateway is told at once, or owed the reject until the expiry it knew. A gateway whose row is gone
- * is told if it can be, and owed nothing.
+ * Ends a live grant: its gateway is told at once, or owed the reject until the expiry it knew. A gateway whose row is gone,
+ * or that has let the access expire by itself, is told if it can be, and owed nothing. A client that is away is owed the
+ * news; for one that is connected the caller sees to it.
  */
 export function endGrant(state: State, grant: LiveGrant, effects: Effects): void {
   const { flowId: id, clientId, resourceId, gatewayId, expiresAt } = grant;
   const session = gatewaySession(state, gatewayId);
   if (session !== null) sendReject(session.id, grant, effects);
-  const owed: OwedReject = {
-    phase: 'owed',
-    flowId: id,
-    clientId,
-    resourceId,
-    gatewayId,
-    expiresAt,
-    toldOn: session?.id ?? null,
-  };
-  if (state.tables.rows.gateways.has(gatewayId)) putGrant(state, owed, effects);
-  else dropGrant(state, grant, effects);
+  const isGatewayDone = !state.tables.rows.gateways.has(gatewayId) || expiresAt <= state.now;
+  const isClientOwed = state.tables.rows.clients.has(clientId) && clientSession(state, clientId) === null;
+  settle(
+    state,
+    {
+      phase: 'owed',
+      flowId: id,
+      clientId,
+      resourceId,
+      gatewayId,
+      expiresAt: isClientOwed ? Math.max(expiresAt, state.now + grantMsMax) : expiresAt,
+      toldOn: session?.id ?? null,
+      isGatewayDone,
+      isClientOwed,
+    },
+    effects,
+  );
 }
 
 /** The gateway of `sessionId` has shown life: the rejects it was sent on that session are delivered. */
 export function settleRejects(state: State, gatewayId: GatewayId, sessionId: string, effects: Effects): void {
   for (const grant of grantsOfGateway(state, gatewayId)) {
-    if (grant.phase === 'owed' && grant.toldOn === sessionId) dropGrant(state, grant, effects);
+    const isDelivered = grant.phase === 'owed' && !grant.isGatewayDone && grant.toldOn === sessionId;
+    if (isDelivered) settle(state, { ...grant, isGatewayDone: true }, effects);
   }
 }
 
 /** Sends every reject that the gateway is owed on its session, after its init. */
 export function sendOwedRejects(state: State, gatewayId: GatewayId, sessionId: string, effects: Effects): void {
   for (const grant of grantsOfGateway(state, gatewayId)) {
-    if (grant.phase !== 'owed') continue;
+    if (grant.phase !== 'owed' || grant.isGatewayDone) continue;
     sendReject(sessionId, grant, effects);
     putGrant(state, { ...grant, toldOn: sessionId }, effects);
   }
+}
+
+/** The resources whose access ended while the client was away; it is told of them now, so they are owed no longer. */
+export function takeOwedToClient(state: State, clientId: ClientId, effects: Effects): Set<ResourceId> {
+  const resources = new Set<ResourceId>();
+  for (const grant of grantsOfClient(state, clientId)) {
+    if (grant.phase !== 'owed' || !grant.isClientOwed) continue;
+    resources.add(grant.resourceId);
+    settle(state, { ...grant, isClientOwed: false }, effects);
+  }
+  return resources;
+}
+
+/** A new grant of the same client and resource begins: nothing of older ones may contradict it. */
+export function supersede(state: State, grant: LiveGrant, effects: Effects): void {
+  for (const older of grantsOfClient(state, grant.clientId)) {
+    if (older.phase !== 'owed' || older.resourceId !== grant.resourceId) continue;
+    const isGatewayDone = older.isGatewayDone || older.gatewayId === grant.gatewayId;
+    settle(state, { ...older, isGatewayDone, isClientOwed: false }, effects);
+  }
+}
+
+/** Keeps what is owed as long as somebody is. */
+function settle(state: State, owed: OwedReject, effects: Effects): void {
+  if (owed.isGatewayDone && !owed.isClientOwed) dropGrant(state, owed, effects);
+  else putGrant(state, owed, effects);
 }
 
 /** The live grant of a client for a resource, or null. */
@@ -109,11 +139,6 @@ export function newFlowId(seed: string, clientId: ClientId, resourceId: Resource
     flowId,
     `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`,
   );
-}
-
-/** Notes that something changes by itself at `at`; the earliest such moment is when the next tick is due. */
-export function expectChangeAt(state: State, at: number): void {
-  if (Number.isFinite(at) && (state.deadline === null || at < state.deadline)) state.deadline = at;
 }
 
 function sendReject(sessionId: string, pair: { clientId: ClientId; resourceId: ResourceId }, effects: Effects): void {

@@ -1,6 +1,8 @@
 // Tells a client what changed in its view since it was last told: removals first, then additions; nothing when nothing
 // changed. A resource whose sites, type or address changed is removed and added, for devices take it so.
-import { clientView, resourceInView } from './view.ts';
+import { expectChangeAt } from './state.ts';
+import { namedResources } from './access.ts';
+import { resourceInView } from './view.ts';
 import { must } from '../protocol/assert.ts';
 import { tunnelInterface } from './render.ts';
 import type { Announced, ClientSession, State } from './state.ts';
@@ -23,11 +25,15 @@ export function patchClient(
   const announced = state.announced.get(session.id);
   if (announced === undefined) return;
   const send = (message: ToClient) => effects.sends.push({ type: 'to-client', sessionId: session.id, message });
-  if (resources === 'all') patchInterface(state, session, announced, send);
+  if (resources === 'all') {
+    patchInterface(state, session, announced, send);
+    announced.until = Infinity;
+  }
   const added: ClientResource[] = [];
   for (const resourceId of inQuestion(state, session, announced, resources, interrupted)) {
     const before = announced.resources.get(resourceId) ?? null;
-    const after = resourceInView(state, session, resourceId);
+    const { resource: after, until } = resourceInView(state, session, resourceId);
+    announced.until = Math.min(announced.until, until);
     const isInterrupted = interrupted.has(resourceId);
     if (before !== null && (after === null || isInterrupted || isReplaced(before, after))) {
       send({ event: 'resource_deleted', payload: resourceId });
@@ -38,6 +44,7 @@ export function patchClient(
     added.push(after);
   }
   for (const resource of added) send({ event: 'resource_created_or_updated', payload: resource });
+  expectChangeAt(state, announced.until);
 }
 
 function patchInterface(
@@ -62,9 +69,7 @@ function inQuestion(
   interrupted: ReadonlySet<ResourceId>,
 ): ResourceId[] {
   const named =
-    resources === 'all'
-      ? [...announced.resources.keys(), ...(clientView(state, session)?.resources.keys() ?? [])]
-      : resources;
+    resources === 'all' ? [...announced.resources.keys(), ...namedResources(state, session.actorId)] : resources;
   return [...new Set([...named, ...interrupted])].sort();
 }
 

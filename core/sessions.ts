@@ -4,10 +4,13 @@
 //      └──▶ refused
 //
 // The newest connection of a device wins, by the time it connected at the edge.
-import { accountOf } from './state.ts';
+import { accountOf, expectChangeAt } from './state.ts';
+import { isProviderEnabled } from './access.ts';
 import { askAgain } from './flows.ts';
 import { bytesToHex } from './encoding.ts';
-import { expectChangeAt, grantsOfGateway, sendOwedRejects } from './grants.ts';
+import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
+import { judge, renewed } from './judge.ts';
+import { patchClient } from './patch.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { tokenTypeOfRole } from '../protocol/roles.ts';
 import { clientView } from './view.ts';
@@ -31,6 +34,7 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   if (account.disabled_at !== null) return refuse('account_disabled');
   const actor = token.actor_id === null ? null : state.tables.rows.actors.get(token.actor_id);
   if (actor !== null && actor?.disabled_at !== null) return refuse('actor_disabled');
+  if (!isProviderEnabled(state, token.id)) return refuse('provider_disabled');
   const session = sessionOf(state, sessionId, hello, token);
   if (session === null) return refuse('device_not_registered');
   const older = state.sessions.get(state.sessionOfDevice.get(session.deviceId) ?? '');
@@ -38,7 +42,18 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   if (older !== undefined) endSession(state, older, 'superseded', effects);
   holdSession(state, session);
   effects.saves.push({ type: 'put-session', session });
+  if (session.role === 'client') judgeAnew(state, session, effects);
   return { type: 'admitted', session };
+}
+
+/** The client's grants stand on the facts of its newest connection from here on. */
+function judgeAnew(state: State, session: ClientSession, effects: Effects): void {
+  const { tokenId, remoteIp, region } = session;
+  for (const grant of grantsOfClient(state, session.deviceId)) {
+    if (grant.phase !== 'live') continue;
+    const isSame = grant.tokenId === tokenId && grant.remoteIp === remoteIp && grant.region === region;
+    if (!isSame) judge(state, { ...grant, tokenId, remoteIp, region }, effects);
+  }
 }
 
 /** Adds a session to the state, as after admission or after waking. */
@@ -83,6 +98,7 @@ export function endOf(state: State, session: Session): CloseCause | null {
   const client = rows.clients.get(session.deviceId);
   if (client === undefined) return 'device_gone';
   if (client.actor_id !== session.actorId || token.actor_id !== session.actorId) return 'moved';
+  if (!isProviderEnabled(state, session.tokenId)) return 'disabled';
   return rows.actors.get(session.actorId)?.disabled_at === null ? null : 'disabled';
 }
 
@@ -90,15 +106,20 @@ function initClient(state: State, session: ClientSession, effects: Effects): voi
   const view = clientView(state, session);
   if (view === null) return;
   state.announced.set(session.id, view);
+  expectChangeAt(state, view.until);
   const payload = { interface: view.interface, resources: [...view.resources.values()], relays: [] };
   effects.sends.push({ type: 'to-client', sessionId: session.id, message: { event: 'init', payload } });
+  const interrupted = takeOwedToClient(state, session.deviceId, effects);
+  if (interrupted.size > 0) patchClient(state, session, [], interrupted, effects);
 }
 
 /** After its init a gateway is told the rejects it is owed and asked what it has not answered. */
 export function initGateway(state: State, session: GatewaySession, effects: Effects, env: Env): void {
   const row = state.tables.rows.gateways.get(session.deviceId);
   if (row === undefined) return;
-  const live = grantsOfGateway(state, session.deviceId).flatMap((grant) => (grant.phase === 'live' ? [grant] : []));
+  const live = grantsOfGateway(state, session.deviceId).flatMap((grant) =>
+    grant.phase === 'live' ? [renewed(state, grant, session, effects)] : [],
+  );
   const { ipv4, ipv6 } = tunnelInterface(state, row);
   effects.sends.push({
     type: 'to-gateway',

@@ -49,16 +49,24 @@ const question = v.object({
 });
 
 /**
- * `live`: the client may reach the resource through the gateway until `expiresAt`. `owed`: it may no longer, and the
- * gateway must still be told, until the expiry it knew.
+ * `live`: the client may reach the resource through the gateway until `expiresAt`. `owed`: it may no longer, and somebody
+ * who was away must still be told.
  */
 export const grant = v.variant('phase', [
   v.object({
     phase: v.literal('live'),
     ...pair,
     policyId: ids.policyId,
+    /** Until when the policy and the token justify it; null when time alone ends neither. */
+    justifiedUntil: v.nullable(milliseconds),
+    /** The facts it was last judged on, those of the client's last connection. */
+    actorId: ids.actorId,
     tokenId: ids.tokenId,
-    /** A whole second, in milliseconds since 1970-01-01 UTC, as the gateway was told. */
+    remoteIp: v.nullable(v.string()),
+    region: v.nullable(v.string()),
+    /** When the gateway was told the expiry that it knows. */
+    toldAt: milliseconds,
+    /** The expiry that the gateway knows: a whole second, in milliseconds since 1970-01-01 UTC. */
     expiresAt: milliseconds,
     /** Whether the gateway has ever accepted: until then the client knows nothing of it. */
     acknowledged: v.boolean(),
@@ -67,9 +75,14 @@ export const grant = v.variant('phase', [
   v.object({
     phase: v.literal('owed'),
     ...pair,
+    /** Until when it is kept: the expiry that the gateway knew, or longer for a client that was away. */
     expiresAt: milliseconds,
     /** The session that carried the reject; null while the gateway has been away. */
     toldOn: v.nullable(v.string()),
+    /** Whether the gateway needs no reject any more. */
+    isGatewayDone: v.boolean(),
+    /** Whether the client was away, so that it must be made to ask again when it returns. */
+    isClientOwed: v.boolean(),
   }),
 ]);
 export type Grant = v.InferOutput<typeof grant>;
@@ -77,7 +90,12 @@ export type LiveGrant = Extract<Grant, { phase: 'live' }>;
 export type OwedReject = Extract<Grant, { phase: 'owed' }>;
 
 /** What a joined client has been told, so that only differences are sent. */
-export type Announced = { interface: Interface; readonly resources: Map<ids.ResourceId, ClientResource> };
+export type Announced = {
+  interface: Interface;
+  readonly resources: Map<ids.ResourceId, ClientResource>;
+  /** The first moment at which the view may change by time alone; it may be too early, never too late. */
+  until: number;
+};
 
 export type State = {
   /** Where in the change stream the rows stand; null before the first snapshot. */
@@ -116,6 +134,11 @@ export function emptyState(): State {
     grantsOfGateway: new Map(),
     grantsOfResource: new Map(),
   };
+}
+
+/** Notes that something changes by itself at `at`; the earliest such moment is when the next tick is due. */
+export function expectChangeAt(state: State, at: number): void {
+  if (Number.isFinite(at) && (state.deadline === null || at < state.deadline)) state.deadline = at;
 }
 
 /** The one account row, or null before the first snapshot and after the account's deletion. */

@@ -1,16 +1,16 @@
 // The one function that changes a State: (state, input, env) to effects. Pure but for the state it is given, synchronous,
 // deterministic. If it throws, the state is half changed: the caller drops it and reads it again from storage.
-import { accountOf, clientSession } from './state.ts';
+import { accountOf } from './state.ts';
 import { applyChanges, applyRows } from './apply.ts';
 import { connect, endOf, endSession, forgetSession, holdSession, joined } from './sessions.ts';
-import { createFlow, flowAuthorized, giveUp, relayFromClient, relayFromGateway } from './flows.ts';
+import { createFlow, flowAuthorized, relayFromClient, relayFromGateway } from './flows.ts';
 import { clientView } from './view.ts';
-import { dropGrant, endGrant, expectChangeAt, settleRejects } from './grants.ts';
+import { settleRejects } from './grants.ts';
 import { parseFromClient } from '../protocol/device/client.ts';
 import { parseFromGateway } from '../protocol/device/gateway.ts';
 import { noEffects } from './effect.ts';
 import { nothingTouched } from './touched.ts';
-import { patchClient } from './patch.ts';
+import { findDeadline, tick } from './tick.ts';
 import { settle } from './consequences.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Effects } from './effect.ts';
@@ -36,6 +36,7 @@ export function resume(state: State, sessions: readonly Session[], now: number):
     const view = session.role === 'client' && session.joined ? clientView(state, session) : null;
     if (view !== null) state.announced.set(session.id, view);
   }
+  findDeadline(state);
 }
 
 function take(state: State, input: Input, effects: Effects, env: Env): void {
@@ -135,38 +136,20 @@ function takeMessage(
   return null;
 }
 
-/** Ends what has run out, gives up unanswered questions, and finds the next moment of this kind. */
-function tick(state: State, effects: Effects, env: Env): void {
-  for (const grant of state.grants.values()) {
-    if (grant.expiresAt <= state.now) {
-      if (grant.phase === 'owed') dropGrant(state, grant, effects);
-      else {
-        endGrant(state, grant, effects);
-        const client = clientSession(state, grant.clientId);
-        if (client !== null) patchClient(state, client, [], new Set([grant.resourceId]), effects);
-      }
-    } else if (grant.phase === 'live' && (grant.question?.deadlineAt ?? Infinity) <= state.now) {
-      giveUp(state, grant, effects, env);
-    }
-  }
-  for (const session of state.sessions.values()) {
-    const cause = endOf(state, session);
-    if (cause !== null) endSession(state, session, cause, effects);
-  }
-  state.deadline = null;
-  for (const grant of state.grants.values()) {
-    expectChangeAt(state, grant.expiresAt);
-    if (grant.phase === 'live') expectChangeAt(state, grant.question?.deadlineAt ?? Infinity);
-  }
-  for (const { tokenId } of state.sessions.values()) {
-    expectChangeAt(state, state.tables.rows.tokens.get(tokenId)?.expires_at ?? Infinity);
-  }
-}
-
 function merge(into: Touched, more: Touched): void {
   into.everything ||= more.everything;
-  for (const key of ['actors', 'tokens', 'clients', 'gateways', 'sites', 'resources', 'readdressed'] as const) {
+  for (const key of [
+    'actors',
+    'tokens',
+    'clients',
+    'gateways',
+    'sites',
+    'resources',
+    'readdressed',
+    'refiltered',
+  ] as const) {
     const target: { add(id: string): unknown } = into[key];
     for (const id of more[key]) target.add(id);
   }
+  for (const [id, row] of more.resourcesBefore) if (!into.resourcesBefore.has(id)) into.resourcesBefore.set(id, row);
 }

@@ -1,5 +1,6 @@
 // What a set of changes touched, as ids: the starting point of every re-evaluation. It may name too much, never too little.
 import { unreachable } from '../protocol/assert.ts';
+import type { ResourceRow } from '../protocol/rows.ts';
 import type { TypedRow } from './tables.ts';
 import type { ActorId, ClientId, GatewayId, ResourceId, SiteId, TokenId } from '../protocol/ids.ts';
 
@@ -14,6 +15,10 @@ export type Touched = {
   readonly resources: Set<ResourceId>;
   /** Resources whose address, type or stack moved: what a gateway was told of them is void. */
   readonly readdressed: Set<ResourceId>;
+  /** Resources whose filters changed: gateways that hold an access to them are told. */
+  readonly refiltered: Set<ResourceId>;
+  /** Resources as they were before the first change that touched them. */
+  readonly resourcesBefore: Map<ResourceId, ResourceRow>;
 };
 
 export function nothingTouched(): Touched {
@@ -26,6 +31,8 @@ export function nothingTouched(): Touched {
     sites: new Set(),
     resources: new Set(),
     readdressed: new Set(),
+    refiltered: new Set(),
+    resourcesBefore: new Map(),
   };
 }
 

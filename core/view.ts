@@ -1,6 +1,6 @@
 // What a client should know, as a pure function of the state: the whole of it is `init`, and what is pushed later is the
 // difference of two views.
-import { accessOf, namedResources } from './access.ts';
+import { accessOf, namedResources, subjectOf } from './access.ts';
 import { clientResource, tunnelInterface } from './render.ts';
 import type { Announced, ClientSession, State } from './state.ts';
 import type { ClientResource } from '../protocol/device/client.ts';
@@ -11,14 +11,22 @@ export function clientView(state: State, session: ClientSession): Announced | nu
   const row = state.tables.rows.clients.get(session.deviceId);
   if (row === undefined) return null;
   const resources = new Map<ResourceId, ClientResource>();
+  let until = Infinity;
   for (const resourceId of [...namedResources(state, session.actorId)].sort()) {
-    const resource = resourceInView(state, session, resourceId);
-    if (resource !== null) resources.set(resourceId, resource);
+    const seen = resourceInView(state, session, resourceId);
+    if (seen.resource !== null) resources.set(resourceId, seen.resource);
+    until = Math.min(until, seen.until);
   }
-  return { interface: tunnelInterface(state, row), resources };
+  return { interface: tunnelInterface(state, row), resources, until };
 }
 
-/** One resource of the view, or null when the client may not know of it. */
-export function resourceInView(state: State, session: ClientSession, resourceId: ResourceId): ClientResource | null {
-  return accessOf(state, session.actorId, resourceId) === null ? null : clientResource(state, resourceId);
+/** One resource of the view, null when the client may not know of it, and when that may change by time alone. */
+export function resourceInView(
+  state: State,
+  session: ClientSession,
+  resourceId: ResourceId,
+): { readonly resource: ClientResource | null; readonly until: number } {
+  const access = accessOf(state, subjectOf(session), resourceId);
+  const resource = access.type === 'granted' ? clientResource(state, resourceId) : null;
+  return { resource, until: access.until };
 }

@@ -13,6 +13,11 @@ const refusals = {
   account_not_ready: { status: 503, detail: 'The account is being loaded: try again.', retry: 5 },
   account_disabled: { status: 403, detail: 'The account is disabled: ask its administrator.', retry: 60 },
   actor_disabled: { status: 403, detail: 'The actor of this token is disabled: ask an administrator.', retry: 60 },
+  provider_disabled: {
+    status: 403,
+    detail: 'The identity provider of this token is disabled: ask an administrator.',
+    retry: 60,
+  },
   device_not_registered: {
     status: 503,
     detail: 'No row in Postgres has this external_id for the holder of this token: insert one, then connect again.',

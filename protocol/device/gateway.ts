@@ -79,6 +79,8 @@ export type ToGateway =
       };
     }
   | { readonly event: 'reject_access'; readonly payload: Pair }
+  /** Only to those that act on it. */
+  | { readonly event: 'access_authorization_expiry_updated'; readonly payload: Pair & { readonly expires_at: number } }
   | { readonly event: 'resource_updated'; readonly payload: GatewayResource }
   | {
       readonly event: 'ice_candidates' | 'invalidate_ice_candidates';

@@ -97,7 +97,7 @@ test('[P3.8] a policy replaced by an equal one in a single transaction says noth
   expect(driven.commit(remove('policies'), insert('policies', { id: id('pol', 9) }))).toEqual([]);
 });
 
-test('[P5.10] a policy with a condition grants nothing, and a request names the property', () => {
+test('[P5.10] a policy whose condition does not hold grants nothing, and a request names the property', () => {
   const rows = worldRows();
   const condition = JSON.stringify({ property: 'client_verified', operator: 'is', values: ['true'] });
   rows.policies = [row('policies', { conditions: [condition] })];
