@@ -25,12 +25,21 @@ export function renewalAt({ flowId, toldAt, expiresAt }: LiveGrant): number {
   return expiresAt - (expiresAt - toldAt) * renewalPart * (1 - spread * 0.8);
 }
 
+/**
+ * When the object ends a grant if nothing renews it: at the expiry that the gateway knows, or, where that is only its
+ * justification rounded down to a second, together with the justification.
+ */
+export function endAt({ expiresAt, justifiedUntil }: LiveGrant): number {
+  const isRoundedDown = justifiedUntil !== null && expiresAt === Math.floor(justifiedUntil / 1000) * 1000;
+  return isRoundedDown ? justifiedUntil : expiresAt;
+}
+
 /** The next moment after `now` at which a grant changes by time alone; Infinity when it is only waiting to be dropped. */
 export function nextChangeAt(grant: Grant, now: number): number {
   if (grant.phase === 'owed') return grant.expiresAt;
   const renewal = renewalAt(grant);
   return Math.min(
-    grant.expiresAt,
+    endAt(grant),
     grant.justifiedUntil ?? Infinity,
     grant.question?.deadlineAt ?? Infinity,
     renewal > now ? renewal : Infinity,

@@ -2,7 +2,7 @@
 // that grants the same access takes over in silence; where none does, the gateway is told before anyone else.
 import { accessOf } from './access.ts';
 import { endGrant, putGrant } from './grants.ts';
-import { expiryToTell, renewalAt } from './expiry.ts';
+import { endAt, expiryToTell, renewalAt } from './expiry.ts';
 import { gatewaySession } from './state.ts';
 import { isPair } from './tables.ts';
 import { takesNewExpiry } from './compatible.ts';
@@ -58,7 +58,7 @@ function standingOf(
 ): { readonly policyId: PolicyId; readonly justifiedUntil: number | null } | null {
   const { rows, sitesOfResource } = state.tables;
   const gateway = rows.gateways.get(grant.gatewayId);
-  if (gateway === undefined || grant.expiresAt <= state.now) return null;
+  if (gateway === undefined || endAt(grant) <= state.now) return null;
   if (!isPair(sitesOfResource, grant.resourceId, gateway.group_id)) return null;
   const access = accessOf(state, grant, grant.resourceId);
   if (access.type !== 'granted') return null;

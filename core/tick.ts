@@ -5,7 +5,7 @@ import { endOf, endSession } from './sessions.ts';
 import { expectChangeAt } from './state.ts';
 import { giveUp } from './flows.ts';
 import { judge, renew } from './judge.ts';
-import { nextChangeAt, renewalAt, tokenExpiry } from './expiry.ts';
+import { endAt, nextChangeAt, renewalAt, tokenExpiry } from './expiry.ts';
 import { patchClient } from './patch.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
@@ -55,7 +55,7 @@ function isDue(grant: Grant, now: number): boolean {
 
 /** Judges the grant if its justification or its expiry has run out, and renews it; null when it has ended. */
 function takeTime(state: State, grant: LiveGrant, effects: Effects): LiveGrant | null {
-  const isOver = Math.min(grant.expiresAt, grant.justifiedUntil ?? Infinity) <= state.now;
+  const isOver = Math.min(endAt(grant), grant.justifiedUntil ?? Infinity) <= state.now;
   const standing = isOver ? judge(state, grant, effects) : grant;
   if (standing !== null) renew(state, standing, effects);
   return standing;

@@ -57,7 +57,7 @@ export function compileWeek(values: readonly string[]): Week | null {
   for (const value of values) {
     const parsed = parseWindows(value);
     if (parsed === null) return null;
-    windows.push(...parsed);
+    for (const window of parsed) windows.push(window);
   }
   const zones = new Set(windows.map(({ zone }) => zone));
   const isAlwaysOpen = [...zones].some((zone) => isCovered(windows.filter((window) => window.zone === zone)));

@@ -8,9 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import * as v from 'valibot';
 import { migrate } from './migrate.ts';
 import { setRolePassword } from './role-password.ts';
-import { startPart } from './process.ts';
+import { readyOrGone, startPart } from './process.ts';
 import { startPostgres } from './postgres.ts';
-import type { Part } from './process.ts';
+import type { Part, StartOptions } from './process.ts';
 
 export type SystemOptions = {
   /** The owner's URL of a database to use; a temporary server is started when left out. */
@@ -56,9 +56,7 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
     let port = '0';
     const startWorker = async () => {
       const env = { ...shared, PORT: port, DRAWBRIDGE_WORKER_STATE: state };
-      const url = await worker.start(
-        async () => await startPart({ name: 'worker', file: 'dev/worker.ts', env, readyOf: workerUrlOf, onLine }),
-      );
+      const url = await worker.start(async () => await startWorkerPart({ env, onLine }));
       if (url !== null) ({ port } = new URL(url));
     };
     await startWorker();
@@ -73,11 +71,7 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
         DRAWBRIDGE_HTTP_PORT: '0',
         DRAWBRIDGE_SLOT: slot,
       };
-      const healthPort = await replicator.start(
-        async () =>
-          await startPart({ name: 'replicator', file: 'replicator/main.ts', env, readyOf: healthPortOf, onLine }),
-      );
-      if (healthPort !== null) await untilReady(healthPort);
+      await replicator.start(async () => await startReplicatorPart({ env, onLine }));
     };
     await startReplicator();
     return {
@@ -94,6 +88,28 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
     await stop();
     throw cause;
   }
+}
+
+type PartOptions = Pick<StartOptions<string>, 'env' | 'onLine' | 'signal'>;
+
+/** Starts the worker; ready is its URL. */
+export async function startWorkerPart(options: PartOptions): Promise<{ part: Part; ready: string }> {
+  return await startPart({ ...options, name: 'worker', file: 'dev/worker.ts', readyOf: workerUrlOf });
+}
+
+/** Starts the replicator and waits until it streams; ready is the URL of its health checks. */
+export async function startReplicatorPart(options: PartOptions): Promise<{ part: Part; ready: string }> {
+  const start = { ...options, name: 'replicator', file: 'replicator/main.ts', readyOf: healthPortOf };
+  const { part, ready: port } = await startPart(start);
+  const url = `http://127.0.0.1:${port}`;
+  const over = new AbortController();
+  try {
+    const streams = untilStreams(url, over.signal);
+    await readyOrGone(part, streams, { msMax: replicatorReadyMsMax, signal: options.signal });
+  } finally {
+    over.abort();
+  }
+  return { part, ready: url };
 }
 
 /** One part at a time: starting a running one, or killing one that does not run, does nothing. */
@@ -114,16 +130,14 @@ function restartable(cleanups: (() => Promise<unknown>)[]) {
   };
 }
 
-/** Waits until the replicator at this port leads and streams. */
-async function untilReady(port: number): Promise<void> {
-  const deadline = Date.now() + replicatorReadyMsMax;
-  while (Date.now() < deadline) {
-    const response = await fetch(`http://127.0.0.1:${port}/readyz`).catch(() => null);
+/** Resolves when the replicator at `url` leads and streams, or `over` aborts. */
+async function untilStreams(url: string, over: AbortSignal): Promise<void> {
+  while (!over.aborted) {
+    const response = await fetch(`${url}/readyz`, { signal: over }).catch(() => null);
     await response?.body?.cancel();
     if (response?.ok === true) return;
     await delay(20);
   }
-  throw new Error(`the replicator did not stream within ${replicatorReadyMsMax / 1000} s: its log says why`);
 }
 
 const workerReady = v.pipe(v.string(), v.parseJson(), v.object({ event: v.literal('worker_ready'), url: v.string() }));

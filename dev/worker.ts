@@ -1,6 +1,6 @@
 // `npm run worker`: the worker in the local runtime through Miniflare, in the foreground, as a process of its own.
 //
-// PORT (default 8787, 0 takes a free one) is where it listens; DRAWBRIDGE_WORKER_STATE is where its objects live (default
+// PORT (default 8787, 0 takes a free one) and DRAWBRIDGE_WORKER_HOST (default 127.0.0.1) are where it listens; DRAWBRIDGE_WORKER_STATE is where its objects live (default
 // `.drawbridge/worker`). It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY. Prints one line with its address.
 import { fileURLToPath } from 'node:url';
 import { mkdir } from 'node:fs/promises';
@@ -29,7 +29,7 @@ await runCommand(async () => {
       modules: true,
       script: await bundle(),
       compatibilityDate: '2026-10-01',
-      host: '127.0.0.1',
+      host: process.env['DRAWBRIDGE_WORKER_HOST'] ?? '127.0.0.1',
       port,
       durableObjects: {
         ACCOUNT: { className: 'Account', useSQLite: true },

@@ -64,14 +64,14 @@ const refused: readonly Condition[] = [
 ];
 
 test.each(accepted)(
-  '[P5.30] a condition that the database takes is taken: $property $operator $values',
+  '[P5.19] a condition that the database takes is taken: $property $operator $values',
   (condition) => {
     expect(compileConditions([condition])).toMatchObject([{ test: { type: expect.not.stringMatching('never') } }]);
   },
 );
 
 test.each(refused)(
-  '[P5.30] a condition that the database refuses never holds: $property $operator $values',
+  '[P5.19] a condition that the database refuses never holds: $property $operator $values',
   (condition) => {
     const { property } = condition;
     for (const known of [facts, { ...facts, region: 'FR', remoteIp: 'fd00::1', providerId: google }]) {
@@ -90,12 +90,12 @@ test.each([
   provider('is_in', okta),
   provider('is_not_in', google),
   provider('is_not_in'),
-])('[P5.31] an unknown fact does not satisfy $property $operator $values, a known one does', (condition) => {
+])('[P5.20] an unknown fact does not satisfy $property $operator $values, a known one does', (condition) => {
   expect(judge([condition], facts)).toEqual(met);
   expect(judge([condition], unknown)).toEqual(violated(condition.property));
 });
 
-test('[P5.32] a region that is no country and an address that cannot be read are unknown', () => {
+test('[P5.21] a region that is no country and an address that cannot be read are unknown', () => {
   for (const code of ['XX', 'T1', 'de', '']) {
     expect(judge([region('is_not_in', 'FR')], { ...facts, region: code })).toMatchObject({ type: 'violated' });
   }
@@ -106,7 +106,7 @@ test('[P5.32] a region that is no country and an address that cannot be read are
   }
 });
 
-test('[P5.33] a list holds its members, and an empty one nothing', () => {
+test('[P5.22] a list holds its members, and an empty one nothing', () => {
   expect(judge([region('is_in', 'FR', 'DE')], facts)).toEqual(met);
   expect(judge([region('is_in', 'FR')], facts)).toMatchObject({ type: 'violated' });
   expect(judge([region('is_in')], facts)).toMatchObject({ type: 'violated' });
@@ -120,7 +120,7 @@ test('[P5.33] a list holds its members, and an empty one nothing', () => {
   expect(judge([address('is_in_cidr', '10.0.0.0/8')], { ...facts, remoteIp: '::ffff:10.1.2.3' })).toEqual(met);
 });
 
-test('[P5.34] a client that must be verified is, one that need not be may be either', () => {
+test('[P5.23] a client that must be verified is, one that need not be may be either', () => {
   const notVerified = { ...facts, isVerified: false };
   expect(judge([verified('true')], facts)).toEqual(met);
   expect(judge([verified('true')], notVerified)).toEqual(violated('client_verified'));
@@ -128,7 +128,7 @@ test('[P5.34] a client that must be verified is, one that need not be may be eit
   expect(judge([verified('false')], notVerified)).toEqual(met);
 });
 
-test('[P5.35] all conditions must hold, and each violated property is named once, in order', () => {
+test('[P5.24] all conditions must hold, and each violated property is named once, in order', () => {
   expect(judge([], unknown)).toEqual(met);
   expect(judge([region('is_in', 'DE'), verified('true'), provider('is_in', okta)], facts)).toEqual(met);
   const conditions = [
@@ -144,7 +144,7 @@ test('[P5.35] all conditions must hold, and each violated property is named once
   );
 });
 
-test('[P14.22] conditions that hold do so until the first of them ends, wherever it stands in the list', () => {
+test('[P14.21] conditions that hold do so until the first of them ends, wherever it stands in the list', () => {
   const day = week('F/09:00-17:00/UTC');
   const morning = week('F/true/UTC');
   const until = Date.parse('2021-01-01T17:00:00.001Z');
@@ -152,7 +152,7 @@ test('[P14.22] conditions that hold do so until the first of them ends, wherever
   expect(judge([region('is_in', 'DE'), morning, day], facts)).toEqual({ type: 'met', until });
 });
 
-test('[P14.23] conditions that only time violates may hold when the last of them opens, others never by time alone', () => {
+test('[P14.22] conditions that only time violates may hold when the last of them opens, others never by time alone', () => {
   const weekend = week('S/true/UTC', 'U/true/UTC');
   const evening = week('F/18-20/UTC', 'S/18-20/UTC');
   const property = 'current_utc_datetime';

@@ -20,6 +20,8 @@ export type Drive = {
   readonly step: (input: Input) => Effects;
   /** Applies one commit and returns what was sent, as short lines. */
   readonly commit: (...changes: readonly object[]) => string[];
+  /** Applies one commit and returns all that follows. */
+  readonly commitEffects: (...changes: readonly object[]) => Effects;
 };
 
 /** The account of world.ts, loaded by a snapshot at position 100. */
@@ -34,9 +36,10 @@ export function drive(rows = worldRows()): Drive {
       steps += 1;
       return step(state, input, { now: driven.now, seed: `seed-${steps}`, hashes: nodeHashes });
     },
-    commit(...changes) {
+    commit: (...changes) => lines(driven.commitEffects(...changes)),
+    commitEffects(...changes) {
       at += 1;
-      return lines(driven.step({ type: 'commit', epoch: 1, commit: commit(at, ...changes) }));
+      return driven.step({ type: 'commit', epoch: 1, commit: commit(at, ...changes) });
     },
   };
   driven.step({ type: 'snapshot', position: { epoch: 1, lsn: lsn(at) }, rows, commits: [] });

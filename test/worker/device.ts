@@ -37,6 +37,7 @@ export async function dial(
   return await exports.default.fetch(`https://drawbridge.example/${role}/websocket?${parameters.toString()}`, {
     headers: {
       upgrade: 'websocket',
+      'user-agent': `Debian/12.0.0 connlib/${role === 'client' ? '1.5.2' : '1.4.13'} (x86_64; 6.1.0)`,
       ...(signed === null ? {} : { 'x-authorization': `Bearer ${signed}` }),
       ...headers,
     },

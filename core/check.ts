@@ -1,0 +1,39 @@
+// Invariants of a State, as a list of what breaks them: for tests, and for the day when something is odd. Empty means sound.
+import { nextChangeAt, tokenExpiry } from './expiry.ts';
+import type { State } from './state.ts';
+
+/** Every violated invariant in words; ids only, no row contents. */
+export function check(state: State): string[] {
+  const problems: string[] = [];
+  for (const [deviceId, sessionId] of state.sessionOfDevice) {
+    if (state.sessions.get(sessionId)?.deviceId !== deviceId)
+      problems.push(`the session of ${deviceId} is not its own`);
+  }
+  for (const session of state.sessions.values()) {
+    if (state.sessionOfDevice.get(session.deviceId) !== session.id)
+      problems.push(`two sessions of ${session.deviceId}`);
+    if (!isExpected(state, tokenExpiry(state, session.tokenId))) problems.push(`nobody waits for the end of a token`);
+  }
+  for (const [sessionId, { until }] of state.announced) {
+    if (!state.sessions.has(sessionId)) problems.push(`a view of ${sessionId}, which is gone`);
+    if (!isExpected(state, until)) problems.push(`nobody waits for a change of the view of ${sessionId}`);
+  }
+  const live = new Set<string>();
+  for (const grant of state.grants.values()) {
+    const isIndexed =
+      state.grantsOfClient.get(grant.clientId)?.has(grant.flowId) === true &&
+      state.grantsOfGateway.get(grant.gatewayId)?.has(grant.flowId) === true &&
+      state.grantsOfResource.get(grant.resourceId)?.has(grant.flowId) === true;
+    if (!isIndexed) problems.push(`grant ${grant.flowId} is missing from an index`);
+    if (!isExpected(state, nextChangeAt(grant, state.now))) problems.push(`nobody waits for grant ${grant.flowId}`);
+    const pair = `${grant.clientId}/${grant.resourceId}`;
+    if (grant.phase === 'live' && live.has(pair)) problems.push(`two live grants for ${pair}`);
+    if (grant.phase === 'live') live.add(pair);
+  }
+  return problems;
+}
+
+/** Whether the next tick comes no later than `at`. */
+function isExpected(state: State, at: number): boolean {
+  return !Number.isFinite(at) || at <= state.now || (state.deadline !== null && state.deadline <= at);
+}

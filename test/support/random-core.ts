@@ -1,0 +1,403 @@
+// A small account under random commits, connections, requests and clocks, driven through the core, with models of what each
+// device believes. `violations` says which of the promises the present state breaks.
+import { accessOf } from '../../core/access.ts';
+import { check } from '../../core/check.ts';
+import { clientView } from '../../core/view.ts';
+import { drive } from './core.ts';
+import { clientHello, clientSecret, gatewayHello, gatewaySecret, id, ids, row, tokenRow } from './world.ts';
+import type { Drive } from './core.ts';
+import type { FlowId } from '../../protocol/ids.ts';
+import type { Effects } from '../../core/effect.ts';
+import type { TableName } from '../../protocol/tables.ts';
+import type { WireRow } from '../../protocol/commit.ts';
+
+/** One thing that happens; the numbers choose among what there is. */
+export type Op = { readonly kind: OpKind; readonly a: number; readonly b: number; readonly c: number };
+export const opKinds = [
+  ...(['edit', 'edit', 'edit', 'edit', 'edit', 'connect', 'connect', 'disconnect', 'time'] as const),
+  ...(['request', 'request', 'request', 'answer', 'answer', 'answer'] as const),
+];
+type OpKind = (typeof opKinds)[number];
+
+const [actors, groups, resources, sites, gateways, clients] = [2, 3, 3, 2, 3, 3];
+const conditionSets = [
+  [],
+  [],
+  [{ property: 'client_verified', operator: 'is', values: ['true'] }],
+  [{ property: 'remote_ip', operator: 'is_in_cidr', values: ['203.0.113.0/24'] }],
+  [
+    {
+      property: 'current_utc_datetime',
+      operator: 'is_in_day_of_week_time_ranges',
+      values: ['R/00:00-06:00/UTC', 'F/true/UTC'],
+    },
+  ],
+  [{ property: 'current_utc_datetime', operator: 'is_in_day_of_week_time_ranges', values: ['R/05:00-23:00/UTC'] }],
+].map((conditions) => conditions.map((condition) => JSON.stringify(condition)));
+
+export class RandomAccount {
+  readonly driven: Drive;
+  readonly #rows = new Map<string, { readonly table: TableName; readonly row: WireRow }>();
+  /** What each connected client believes it may use, from its frames alone. */
+  readonly #seen = new Map<string, Map<string, string>>();
+  /** What each connected gateway lets pass, from its frames alone, as `client/resource`. */
+  readonly #access = new Map<string, Set<string>>();
+  readonly #questions: { readonly sessionId: string; readonly ref: string }[] = [];
+  readonly #problems: string[] = [];
+  #connections = 0;
+
+  constructor() {
+    const rows = firstRows();
+    for (const [table, tableRows] of Object.entries(rows)) {
+      for (const only of tableRows)
+        this.#rows.set(nameOf(table as TableName, only), { table: table as TableName, row: only });
+    }
+    this.driven = drive(rows);
+    for (let n = 0; n < 3; n += 1) {
+      this.#connect(1, n, n % 2);
+      this.#connect(0, n, 0);
+    }
+    for (let n = 0; n < clients * resources; n += 1) this.#act({ kind: 'request', a: n, b: n % resources, c: 0 });
+    while (this.#questions.length > 0) this.#act({ kind: 'answer', a: 0, b: 0, c: 0 });
+  }
+
+  /** Lets one group of operations happen; edits of the group are one commit. */
+  happen(ops: readonly Op[]): void {
+    const changes = ops.flatMap((op) => (op.kind === 'edit' ? this.#edit(op) : []));
+    if (changes.length > 0) this.#believe(() => this.driven.commitEffects(...changes));
+    for (const op of ops) if (op.kind !== 'edit') this.#act(op);
+  }
+
+  /** Everything that is not as promised, in words. */
+  violations(): string[] {
+    const { state } = this.driven;
+    const problems = [...this.#problems, ...check(state)];
+    for (const [sessionId, session] of state.sessions) {
+      if (session.role !== 'client' || !session.joined) continue;
+      const fresh = clientView(state, session);
+      const should = JSON.stringify([...(fresh?.resources ?? [])].map(([key, value]) => [key, JSON.stringify(value)]));
+      const does = JSON.stringify([...(this.#seen.get(sessionId) ?? [])].toSorted(([a], [b]) => (a < b ? -1 : 1)));
+      if (should !== does) problems.push(`${sessionId} believes ${does}, a fresh evaluation gives ${should}`);
+    }
+    for (const [sessionId, pairs] of this.#access) {
+      const gateway = state.sessions.get(sessionId)?.deviceId;
+      for (const pair of pairs) {
+        const isLive = [...state.grants.values()].some(
+          (grant) =>
+            grant.phase === 'live' && grant.gatewayId === gateway && `${grant.clientId}/${grant.resourceId}` === pair,
+        );
+        if (!isLive) problems.push(`${sessionId} lets ${pair} pass without a live grant`);
+      }
+    }
+    for (const grant of state.grants.values()) {
+      if (grant.phase !== 'live') continue;
+      const access = accessOf(state, grant, grant.resourceId);
+      if (access.type !== 'granted') problems.push(`a live grant for ${grant.resourceId} that nothing justifies`);
+    }
+    return problems;
+  }
+
+  #edit({ a, b, c }: Op): object[] {
+    const edits: (() => object[])[] = [
+      () => this.#toggle('actor_group_memberships', membership(a % actors, b % groups)),
+      () => this.#toggle('policies', policy(a % groups, b % resources, c)),
+      () =>
+        this.#change('policies', `policies/${policyId(a % groups, b % resources)}`, {
+          conditions: conditionSets[c % 6] ?? [],
+        }),
+      () => this.#change('policies', `policies/${policyId(a % groups, b % resources)}`, disabledIf(c % 2 === 0)),
+      () => this.#toggle('resource_connections', connection(a % resources, b % sites)),
+      () => this.#change('resources', `resources/${id('res', (a % resources) + 1)}`, resourceChange(b, c)),
+      () =>
+        this.#change('clients', `clients/${id('cli', (a % clients) + 1)}`, {
+          verified_at: b % 2 === 0 ? null : '2026-01-01 00:00:00+00',
+        }),
+      () => this.#change('actors', `actors/${id('act', (a % actors) + 1)}`, disabledIf(b % 4 === 0)),
+      () =>
+        this.#change('gateways', `gateways/${id('gw', (a % gateways) + 1)}`, { group_id: id('site', (b % sites) + 1) }),
+      () => this.#change('gateway_groups', `gateway_groups/${id('site', (a % sites) + 1)}`, { name: `Site ${b % 3}` }),
+      () => this.#toggle('gateways', gatewayRow((a % gateways) + 1, (b % sites) + 1)),
+      () => this.#toggle('resources', resource((a % resources) + 1)),
+    ];
+    return edits[(5 * a + 3 * b + c) % edits.length]?.() ?? [];
+  }
+
+  #act({ kind, a, b, c }: Op): void {
+    switch (kind) {
+      case 'connect':
+        this.#connect(a, b, c);
+        return;
+      case 'disconnect': {
+        const sessions = [...this.driven.state.sessions.keys()];
+        const sessionId = sessions[a % Math.max(1, sessions.length)];
+        if (sessionId !== undefined) this.#leave(sessionId, () => this.driven.step({ type: 'closed', sessionId }));
+        return;
+      }
+      case 'request': {
+        const session = [...this.driven.state.sessions.values()].find(
+          ({ deviceId }) => deviceId === id('cli', (a % clients) + 1),
+        );
+        const payload = { resource_id: id('res', (b % resources) + 1), connected_gateway_ids: [] };
+        if (session === undefined) return;
+        this.#believe(() =>
+          this.driven.step({ type: 'message', sessionId: session.id, event: 'create_flow', payload, ref: 1 }),
+        );
+        return;
+      }
+      case 'answer': {
+        const question = this.#questions.splice(a % Math.max(1, this.#questions.length), 1)[0];
+        if (question === undefined) return;
+        const { sessionId, ref } = question;
+        this.#believe(() =>
+          this.driven.step({ type: 'message', sessionId, event: 'flow_authorized', payload: { ref }, ref: 2 }),
+        );
+        return;
+      }
+      case 'time':
+        this.#advance((a % 12) * 1_800_000 + b * 997);
+        return;
+      case 'edit':
+        return;
+    }
+  }
+
+  #connect(a: number, b: number, c: number): void {
+    this.#connections += 1;
+    const sessionId = `${a % 2 === 0 ? 'client' : 'gateway'}#${this.#connections}`;
+    const connectedAt = this.#connections;
+    const n = b + 1;
+    const hello =
+      a % 2 === 0
+        ? clientHello({
+            externalId: `laptop-${(b % clients) + 1}`,
+            token: { id: id('tokc', ownerOf((b % clients) + 1)), type: 'client', secret: clientSecret },
+            remoteIp: c % 2 === 0 ? '203.0.113.7' : '198.51.100.7',
+            connectedAt,
+          })
+        : gatewayHello({
+            externalId: `rack-${(n % gateways) + 1}`,
+            token: { id: id('tokg', this.#siteOf((n % gateways) + 1)), type: 'gateway_group', secret: gatewaySecret },
+            deviceVersion: c % 3 === 0 ? '1.4.13' : '1.5.3',
+            connectedAt,
+          });
+    this.#believe(() => this.driven.step({ type: 'connect', sessionId, hello }));
+    if (!this.driven.state.sessions.has(sessionId)) return;
+    this.#believe(() => this.driven.step({ type: 'joined', sessionId }));
+  }
+
+  #siteOf(gateway: number): number {
+    const groupId = this.#rows.get(`gateways/${id('gw', gateway)}`)?.row['group_id'];
+    return groupId === id('site', 2) ? 2 : 1;
+  }
+
+  /** Lets time pass, with a tick at every moment that the core asks for, and one late one. */
+  #advance(ms: number): void {
+    const end = this.driven.now + ms;
+    for (let ticks = 0; (this.driven.state.deadline ?? Infinity) <= end; ticks += 1) {
+      this.driven.now = Math.max(this.driven.now, this.driven.state.deadline ?? end);
+      this.#believe(() => this.driven.step({ type: 'tick' }));
+      if (ticks > 200) {
+        this.#problems.push('the deadline does not move');
+        return;
+      }
+    }
+    this.driven.now = end;
+    this.#believe(() => this.driven.step({ type: 'tick' }));
+  }
+
+  /** Takes a step and lets every device act on what it is told, as the real ones do. */
+  #believe(step: () => Effects): void {
+    const before = this.#liveInView();
+    const effects = step();
+    const removed = new Set<string>();
+    for (const send of effects.sends) {
+      if (send.type === 'to-client') this.#toClient(send.sessionId, send.message, removed);
+      else if (send.type === 'to-gateway') this.#toGateway(send.sessionId, send.message);
+      else if (send.type === 'close') this.#leave(send.sessionId, () => undefined);
+    }
+    // A client that asks, or hears of an answer, is not waiting for anything to be told.
+    const asking = new Set(effects.sends.flatMap((send) => (send.type === 'to-client' ? isAbout(send.message) : [])));
+    for (const [flowId, { sessionId, resourceId }] of before) {
+      const isOver = this.driven.state.grants.get(flowId)?.phase !== 'live';
+      const isKept = this.#seen.get(sessionId)?.has(resourceId) === true;
+      const isAsked = asking.has(resourceId) || this.#isAsking(sessionId, resourceId);
+      if (isOver && isKept && !isAsked && !removed.has(`${sessionId}/${resourceId}`)) {
+        this.#problems.push(`${sessionId} keeps ${resourceId} after its flow has ended, and is not told to ask again`);
+      }
+    }
+  }
+
+  /** Live grants of connected clients that have the resource in view. */
+  #liveInView(): Map<FlowId, { readonly sessionId: string; readonly resourceId: string }> {
+    const found = new Map<FlowId, { readonly sessionId: string; readonly resourceId: string }>();
+    for (const [flowId, grant] of this.driven.state.grants) {
+      const sessionId = this.driven.state.sessionOfDevice.get(grant.clientId) ?? '';
+      const isSeen = this.#seen.get(sessionId)?.has(grant.resourceId) === true;
+      if (grant.phase === 'live' && isSeen) found.set(flowId, { sessionId, resourceId: grant.resourceId });
+    }
+    return found;
+  }
+
+  #isAsking(sessionId: string, resourceId: string): boolean {
+    const clientId = this.driven.state.sessions.get(sessionId)?.deviceId;
+    return [...this.driven.state.grants.values()].some(
+      (grant) =>
+        grant.phase === 'live' &&
+        grant.clientId === clientId &&
+        grant.resourceId === resourceId &&
+        grant.question !== null,
+    );
+  }
+
+  #toClient(sessionId: string, { event, payload }: ToClientMessage, removed: Set<string>): void {
+    const seen = this.#seen.get(sessionId) ?? new Map<string, string>();
+    this.#seen.set(sessionId, seen);
+    if (event === 'init') {
+      seen.clear();
+      for (const only of payload.resources) seen.set(only.id, JSON.stringify(only));
+    } else if (event === 'resource_deleted') {
+      removed.add(`${sessionId}/${payload}`);
+      if (!seen.delete(payload))
+        this.#problems.push(`${sessionId} is told to delete ${payload}, which it does not have`);
+    } else if (event === 'resource_created_or_updated') {
+      const text = JSON.stringify(payload);
+      if (seen.get(payload.id) === text)
+        this.#problems.push(`${sessionId} is told again of an unchanged ${payload.id}`);
+      seen.set(payload.id, text);
+    }
+  }
+
+  #toGateway(sessionId: string, { event, payload }: ToGatewayMessage): void {
+    const access = this.#access.get(sessionId) ?? new Set<string>();
+    this.#access.set(sessionId, access);
+    if (event === 'authorize_flow') {
+      access.add(`${payload.client.id}/${payload.resource.id}`);
+      this.#questions.push({ sessionId, ref: payload.ref });
+    } else if (event === 'reject_access') {
+      access.delete(`${payload.client_id}/${payload.resource_id}`);
+    } else if (event === 'init') {
+      access.clear();
+      for (const pair of payload.authorizations) access.add(`${pair.client_id}/${pair.resource_id}`);
+    }
+  }
+
+  #leave(sessionId: string, step: () => unknown): void {
+    step();
+    this.#seen.delete(sessionId);
+    this.#access.delete(sessionId);
+  }
+
+  #toggle(table: TableName, only: WireRow): object[] {
+    const name = nameOf(table, only);
+    const held = this.#rows.get(name);
+    if (held === undefined) {
+      this.#rows.set(name, { table, row: only });
+      return [{ op: 'insert', table, new: only }];
+    }
+    this.#rows.delete(name);
+    return [{ op: 'delete', table, old: held.row }];
+  }
+
+  #change(table: TableName, name: string, changes: WireRow): object[] {
+    const held = this.#rows.get(name);
+    if (held === undefined) return [];
+    const after = { ...held.row, ...changes };
+    this.#rows.set(name, { table, row: after });
+    return [{ op: 'update', table, old: held.row, new: after }];
+  }
+}
+
+type Send = Effects['sends'][number];
+type ToClientMessage = Extract<Send, { type: 'to-client' }>['message'];
+type ToGatewayMessage = Extract<Send, { type: 'to-gateway' }>['message'];
+
+/** The resource of an answer to a request. */
+function isAbout({ event, payload }: ToClientMessage): string[] {
+  return event === 'flow_creation_failed' || event === 'flow_created' ? [payload.resource_id] : [];
+}
+
+function firstRows(): Partial<Record<TableName, WireRow[]>> {
+  const each = <T>(count: number, make: (n: number) => T) => Array.from({ length: count }, (_, i) => make(i + 1));
+  return {
+    accounts: [row('accounts')],
+    actors: each(actors, (n) => row('actors', { id: id('act', n) })),
+    actor_groups: each(groups, (n) => row('actor_groups', { id: id('grp', n) })),
+    actor_group_memberships: [membership(0, 0), membership(1, 1)],
+    gateway_groups: each(sites, (n) => row('gateway_groups', { id: id('site', n) })),
+    tokens: [
+      ...each(actors, (n) => ({ ...tokenRow('client', id('tokc', n), clientSecret), actor_id: id('act', n) })),
+      ...each(sites, (n) => ({
+        ...tokenRow('gateway_group', id('tokg', n), gatewaySecret),
+        gateway_group_id: id('site', n),
+      })),
+    ],
+    clients: each(clients, (n) =>
+      row('clients', {
+        id: id('cli', n),
+        actor_id: id('act', ownerOf(n)),
+        external_id: `laptop-${n}`,
+        ipv4: `100.64.1.${n}`,
+      }),
+    ),
+    gateways: each(gateways, (n) => gatewayRow(n, (n % sites) + 1)),
+    resources: each(resources, resource),
+    resource_connections: [connection(0, 0), connection(0, 1), connection(1, 0), connection(1, 1), connection(2, 1)],
+    policies: [policy(0, 0, 0), policy(0, 1, 3), policy(1, 1, 0), policy(1, 0, 4), policy(0, 2, 5)],
+  };
+}
+
+function ownerOf(client: number): number {
+  return client === 3 ? 2 : 1;
+}
+
+function nameOf(table: TableName, { id: own, resource_id: resourceId, gateway_group_id: siteId }: WireRow): string {
+  return `${table}/${table === 'resource_connections' ? `${String(resourceId)}/${String(siteId)}` : String(own)}`;
+}
+
+function policyId(group: number, resourceIndex: number): string {
+  return id('pol', group * 10 + resourceIndex + 1);
+}
+
+function membership(actor: number, group: number): WireRow {
+  const own = { id: id('mem', actor * 10 + group + 1), actor_id: id('act', actor + 1), group_id: id('grp', group + 1) };
+  return row('actor_group_memberships', own);
+}
+
+function policy(group: number, resourceIndex: number, c: number): WireRow {
+  const named = { actor_group_id: id('grp', group + 1), resource_id: id('res', resourceIndex + 1) };
+  return row('policies', { id: policyId(group, resourceIndex), ...named, conditions: conditionSets[c % 6] ?? [] });
+}
+
+function connection(resourceIndex: number, site: number): WireRow {
+  return row('resource_connections', {
+    resource_id: id('res', resourceIndex + 1),
+    gateway_group_id: id('site', site + 1),
+  });
+}
+
+function resource(n: number): WireRow {
+  return row('resources', { id: id('res', n), address: `10.${n}.0.0/16`, account_id: ids.account });
+}
+
+function gatewayRow(n: number, site: number): WireRow {
+  return row('gateways', {
+    id: id('gw', n),
+    external_id: `rack-${n}`,
+    group_id: id('site', site),
+    ipv4: `100.64.2.${n}`,
+  });
+}
+
+function disabledIf(isDisabled: boolean): WireRow {
+  return { disabled_at: isDisabled ? '1970-01-01 00:00:00+00' : null };
+}
+
+function resourceChange(b: number, c: number): WireRow {
+  const changes = [
+    { name: `Name ${c % 3}` },
+    { address: `10.${c % 200}.0.0/16` },
+    { filters: c % 2 === 0 ? '[]' : '[{"protocol":"tcp","ports":["443"]}]' },
+    { address_description: `Description ${c % 2}` },
+  ];
+  return changes[b % changes.length] ?? {};
+}
