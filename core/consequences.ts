@@ -1,13 +1,12 @@
 // Everything that follows from changed rows, in the turn that changed them: grants judged again, gateways told first, then
 // clients, then the sessions closed that may not go on.
-import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource } from './grants.ts';
-import { gatewayResource } from './render.ts';
+import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource, putGrant } from './grants.ts';
 import { gatewaySession } from './state.ts';
-import { endOf, endSession, initGateway } from './sessions.ts';
+import { endSession, initGateway, sendFilters, takeEnding } from './sessions.ts';
 import { isPair, partners } from './tables.ts';
 import { judge } from './judge.ts';
 import { patchClient } from './patch.ts';
-import type { ActorId, ClientId, ResourceId } from '../protocol/ids.ts';
+import type { ActorId, ClientId, GatewayId, ResourceId } from '../protocol/ids.ts';
 import type { ClientSession, Grant, LiveGrant, Session, State } from './state.ts';
 import type { CloseCause } from '../protocol/reasons.ts';
 import type { Effects } from './effect.ts';
@@ -17,13 +16,13 @@ import type { Touched } from './touched.ts';
 /** Brings grants, views and sessions in line with the rows, as far as `touched` reaches. */
 export function settle(state: State, touched: Touched, slugBefore: string | null, effects: Effects, env: Env): void {
   const interrupted = new Map<ClientId, Set<ResourceId>>();
+  const ending = takeEnding(state);
   for (const grant of grantsInReach(state, touched)) {
     if (grant.phase !== 'live' || isStanding(state, grant, touched, effects)) continue;
     const resources = interrupted.get(grant.clientId) ?? new Set();
     interrupted.set(grant.clientId, resources.add(grant.resourceId));
   }
   for (const resourceId of touched.refiltered) announceFilters(state, resourceId, effects);
-  const ending = sessionsToEnd(state);
   for (const session of state.sessions.values()) {
     if (session.role !== 'client' || !session.joined || ending.has(session)) continue;
     patchInReach(state, session, touched, interrupted.get(session.deviceId) ?? new Set(), effects);
@@ -56,31 +55,20 @@ function grantsInReach(state: State, touched: Touched): Iterable<Grant> {
   return found;
 }
 
-/** Tells each gateway through which somebody reaches the resource how it filters now. */
+/** Every gateway through which somebody reaches the resource is told how it filters, at once or after its next init. */
 function announceFilters(state: State, resourceId: ResourceId, effects: Effects): void {
-  const row = state.tables.rows.resources.get(resourceId);
-  if (row === undefined) return;
-  const gateways = grantsOfResource(state, resourceId).flatMap((grant) =>
-    grant.phase === 'live' ? [grant.gatewayId] : [],
-  );
-  for (const gatewayId of new Set(gateways)) {
-    const session = gatewaySession(state, gatewayId);
-    const message = { event: 'resource_updated', payload: gatewayResource(row) } as const;
-    if (session !== null) effects.sends.push({ type: 'to-gateway', sessionId: session.id, message });
+  const told = new Set<GatewayId>();
+  for (const grant of grantsOfResource(state, resourceId)) {
+    if (grant.phase !== 'live') continue;
+    const session = gatewaySession(state, grant.gatewayId);
+    if (session === null) putGrant(state, { ...grant, areFiltersOwed: true }, effects);
+    else if (!told.has(grant.gatewayId)) sendFilters(state, session, resourceId, effects);
+    told.add(grant.gatewayId);
   }
 }
 
 function isOfToken(grant: Grant, touched: Touched): boolean {
   return grant.phase === 'live' && touched.tokens.has(grant.tokenId);
-}
-
-function sessionsToEnd(state: State): Map<Session, CloseCause> {
-  const ending = new Map<Session, CloseCause>();
-  for (const session of state.sessions.values()) {
-    const cause = endOf(state, session);
-    if (cause !== null) ending.set(session, cause);
-  }
-  return ending;
 }
 
 function patchInReach(

@@ -6,6 +6,12 @@ import type { TokenId } from '../protocol/ids.ts';
 /** A gateway is told an expiry this far ahead at most, milliseconds: as long as gateways live without a portal. */
 export const grantMsMax = 24 * 3_600_000;
 
+/**
+ * A client that was away when its flow ended is told at its next init, if it returns within this time, milliseconds: a program
+ * that keeps running, cut off for longer, asks again only once its own connection has failed.
+ */
+export const clientAwayMsMax = 30 * 24 * 3_600_000;
+
 /** Renewals fall into this last part of a grant's time, spread by its id. */
 const renewalPart = 0.25;
 

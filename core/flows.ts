@@ -149,6 +149,7 @@ function grantAnew(
     expiresAt,
     acknowledged: false,
     question: null,
+    areFiltersOwed: false,
   };
   supersede(state, grant, effects);
   ask(state, grant, client, gateway, gateways.excluded, effects, env);

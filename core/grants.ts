@@ -2,7 +2,7 @@
 // of it, or its gateway is still owed a reject.
 import { bytesToHex } from './encoding.ts';
 import { clientSession, expectChangeAt, gatewaySession } from './state.ts';
-import { grantMsMax, nextChangeAt } from './expiry.ts';
+import { clientAwayMsMax, nextChangeAt } from './expiry.ts';
 import * as v from 'valibot';
 import { flowId } from '../protocol/ids.ts';
 import type { ClientId, FlowId, GatewayId, ResourceId } from '../protocol/ids.ts';
@@ -52,7 +52,7 @@ export function endGrant(state: State, grant: LiveGrant, effects: Effects): void
       clientId,
       resourceId,
       gatewayId,
-      expiresAt: isClientOwed ? Math.max(expiresAt, state.now + grantMsMax) : expiresAt,
+      expiresAt: isClientOwed ? Math.max(expiresAt, state.now + clientAwayMsMax) : expiresAt,
       toldOn: session?.id ?? null,
       isGatewayDone,
       isClientOwed,

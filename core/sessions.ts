@@ -8,7 +8,8 @@ import { accountOf, expectChangeAt } from './state.ts';
 import { isProviderEnabled } from './access.ts';
 import { askAgain } from './flows.ts';
 import { bytesToHex } from './encoding.ts';
-import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
+import { gatewayResource } from './render.ts';
+import { grantsOfClient, grantsOfGateway, putGrant, sendOwedRejects, takeOwedToClient } from './grants.ts';
 import { judge, renewed } from './judge.ts';
 import { patchClient } from './patch.ts';
 import { refusalOf } from '../protocol/reasons.ts';
@@ -19,6 +20,7 @@ import type { Admission, Effects } from './effect.ts';
 import type { ClientSession, GatewaySession, Session, State } from './state.ts';
 import type { CloseCause, RefusalCode } from '../protocol/reasons.ts';
 import type { Env } from './env.ts';
+import type { ResourceId } from '../protocol/ids.ts';
 import type { Hello } from '../protocol/link.ts';
 import type { TokenRow } from '../protocol/rows.ts';
 
@@ -84,6 +86,21 @@ export function endSession(state: State, session: Session, cause: CloseCause, ef
   effects.sends.push({ type: 'close', sessionId: session.id, cause });
 }
 
+/**
+ * The sessions that may not go on, with the reason. A client among them counts as away from here on, so that what ends now is
+ * told when it returns; a gateway is still told what it must know before it is closed.
+ */
+export function takeEnding(state: State): Map<Session, CloseCause> {
+  const ending = new Map<Session, CloseCause>();
+  for (const session of state.sessions.values()) {
+    const cause = endOf(state, session);
+    if (cause === null) continue;
+    ending.set(session, cause);
+    if (session.role === 'client') forgetSession(state, session);
+  }
+  return ending;
+}
+
 /** Why the session may not go on, or null. */
 export function endOf(state: State, session: Session): CloseCause | null {
   const { rows } = state.tables;
@@ -142,7 +159,20 @@ export function initGateway(state: State, session: GatewaySession, effects: Effe
     },
   });
   sendOwedRejects(state, session.deviceId, session.id, effects);
+  const refiltered = live.filter(({ areFiltersOwed }) => areFiltersOwed);
+  for (const resourceId of new Set(refiltered.map((grant) => grant.resourceId))) {
+    sendFilters(state, session, resourceId, effects);
+  }
+  for (const grant of refiltered) putGrant(state, { ...grant, areFiltersOwed: false }, effects);
   askAgain(state, session, live, effects, env);
+}
+
+/** Tells a gateway how a resource filters. */
+export function sendFilters(state: State, session: GatewaySession, resourceId: ResourceId, effects: Effects): void {
+  const row = state.tables.rows.resources.get(resourceId);
+  if (row === undefined) return;
+  const message = { event: 'resource_updated', payload: gatewayResource(row) } as const;
+  effects.sends.push({ type: 'to-gateway', sessionId: session.id, message });
 }
 
 function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Session | null {

@@ -71,6 +71,8 @@ export const grant = v.variant('phase', [
     /** Whether the gateway has ever accepted: until then the client knows nothing of it. */
     acknowledged: v.boolean(),
     question: v.nullable(question),
+    /** Whether the resource's filters changed while the gateway was away. */
+    areFiltersOwed: v.boolean(),
   }),
   v.object({
     phase: v.literal('owed'),

@@ -1,7 +1,7 @@
 // What changes by time alone: grants and tokens that run out, windows that open and close, renewals, questions that nobody
 // answered. One deadline, the earliest of all these moments, is found again after each tick.
 import { dropGrant } from './grants.ts';
-import { endOf, endSession } from './sessions.ts';
+import { endSession, takeEnding } from './sessions.ts';
 import { expectChangeAt } from './state.ts';
 import { giveUp } from './flows.ts';
 import { judge, renew } from './judge.ts';
@@ -14,6 +14,7 @@ import type { ClientId, ResourceId } from '../protocol/ids.ts';
 
 export function tick(state: State, effects: Effects, env: Env): void {
   const interrupted = new Map<ClientId, Set<ResourceId>>();
+  const ending = takeEnding(state);
   const unanswered: LiveGrant[] = [];
   for (const grant of state.grants.values()) {
     if (!isDue(grant, state.now)) continue;
@@ -24,7 +25,7 @@ export function tick(state: State, effects: Effects, env: Env): void {
     } else if ((grant.question?.deadlineAt ?? Infinity) <= state.now) unanswered.push(grant);
   }
   for (const session of state.sessions.values()) {
-    if (session.role !== 'client' || endOf(state, session) !== null) continue;
+    if (session.role !== 'client') continue;
     const resources = interrupted.get(session.deviceId) ?? new Set();
     const until = state.announced.get(session.id)?.until ?? Infinity;
     if (until <= state.now) patchClient(state, session, 'all', resources, effects);
@@ -34,10 +35,7 @@ export function tick(state: State, effects: Effects, env: Env): void {
     const held = state.grants.get(grant.flowId);
     if (held?.phase === 'live') giveUp(state, held, effects, env);
   }
-  for (const session of state.sessions.values()) {
-    const cause = endOf(state, session);
-    if (cause !== null) endSession(state, session, cause, effects);
-  }
+  for (const [session, cause] of ending) endSession(state, session, cause, effects);
   findDeadline(state);
 }
 

@@ -154,3 +154,28 @@ test('[P13.3] a client that reconnects with other facts keeps its flow where a p
   expect(lines(joinClient(driven, hello))).toEqual(['client init']);
   expect([...driven.state.grants.values()].map(({ phase }) => phase)).toEqual(['owed']);
 });
+
+test('[P4.17] a client that is closed in the turn that ends its flow is made to ask again when it returns', () => {
+  const driven = driveWithFlow();
+  const disabled = { disabled_at: '1970-01-01 00:00:00+00' };
+  driven.commit(update('actors', disabled));
+  driven.commit(update('actors', { disabled_at: null }, disabled));
+  const expected = [
+    'client init',
+    `client resource_deleted ${ids.resource}`,
+    `client resource_created_or_updated ${ids.resource}`,
+  ];
+  expect(lines(joinClient(driven, { connectedAt: 2000 }))).toEqual(expected);
+});
+
+test('[P4.18] a gateway that was away when filters changed is told them after its next init, once', () => {
+  const driven = driveWithFlow();
+  driven.step({ type: 'closed', sessionId: 'gateway' });
+  driven.commit(update('resources', { filters: '[{"protocol":"icmp"}]' }));
+  expect(lines(joinGateway(driven, { connectedAt: 2000 }))).toEqual([
+    'gateway init',
+    `gateway resource_updated ${ids.resource}`,
+  ]);
+  driven.step({ type: 'closed', sessionId: 'gateway' });
+  expect(lines(joinGateway(driven, { connectedAt: 3000 }))).toEqual(['gateway init']);
+});

@@ -1,11 +1,38 @@
 // A small account under random commits, connections, requests and clocks, driven through the core, with models of what each
 // device believes. `violations` says which of the promises the present state breaks.
-import { accessOf } from '../../core/access.ts';
+import { accessOf, subjectOf } from '../../core/access.ts';
 import { check } from '../../core/check.ts';
+import { clientSession, gatewaySession } from '../../core/state.ts';
+import { gatewayResource } from '../../core/render.ts';
+import { isPair } from '../../core/tables.ts';
+import { clientAwayMsMax } from '../../core/expiry.ts';
 import { clientView } from '../../core/view.ts';
 import { drive } from './core.ts';
-import { clientHello, clientSecret, gatewayHello, gatewaySecret, id, ids, row, tokenRow } from './world.ts';
+import {
+  actors,
+  clients,
+  conditionSets,
+  connection,
+  disabledIf,
+  firstRows,
+  gatewayRow,
+  gateways,
+  groups,
+  membership,
+  nameOf,
+  ownerOf,
+  policy,
+  policyId,
+  resource,
+  resourceChange,
+  resources,
+  sites,
+} from './random-rows.ts';
+import { clientHello, clientSecret, gatewayHello, gatewaySecret, id } from './world.ts';
+import { tableNames } from '../../protocol/tables.ts';
 import type { Drive } from './core.ts';
+import type { GatewayResource } from '../../protocol/device/gateway.ts';
+import type { LiveGrant } from '../../core/state.ts';
 import type { FlowId } from '../../protocol/ids.ts';
 import type { Effects } from '../../core/effect.ts';
 import type { TableName } from '../../protocol/tables.ts';
@@ -19,22 +46,6 @@ export const opKinds = [
 ];
 type OpKind = (typeof opKinds)[number];
 
-const [actors, groups, resources, sites, gateways, clients] = [2, 3, 3, 2, 3, 3];
-const conditionSets = [
-  [],
-  [],
-  [{ property: 'client_verified', operator: 'is', values: ['true'] }],
-  [{ property: 'remote_ip', operator: 'is_in_cidr', values: ['203.0.113.0/24'] }],
-  [
-    {
-      property: 'current_utc_datetime',
-      operator: 'is_in_day_of_week_time_ranges',
-      values: ['R/00:00-06:00/UTC', 'F/true/UTC'],
-    },
-  ],
-  [{ property: 'current_utc_datetime', operator: 'is_in_day_of_week_time_ranges', values: ['R/05:00-23:00/UTC'] }],
-].map((conditions) => conditions.map((condition) => JSON.stringify(condition)));
-
 export class RandomAccount {
   readonly driven: Drive;
   readonly #rows = new Map<string, { readonly table: TableName; readonly row: WireRow }>();
@@ -42,15 +53,20 @@ export class RandomAccount {
   readonly #seen = new Map<string, Map<string, string>>();
   /** What each connected gateway lets pass, from its frames alone, as `client/resource`. */
   readonly #access = new Map<string, Set<string>>();
+  /** Resources that each client has a connection for, across its reconnects, as one process keeps them. */
+  readonly #peers = new Map<string, Set<string>>();
+  readonly #deviceOf = new Map<string, string>();
+  readonly #lastSeenAt = new Map<string, number>();
+  /** What each gateway was told of a resource it lets somebody reach, across its reconnects, by `gateway/client/resource`. */
+  readonly #told = new Map<string, string>();
   readonly #questions: { readonly sessionId: string; readonly ref: string }[] = [];
   readonly #problems: string[] = [];
   #connections = 0;
 
   constructor() {
     const rows = firstRows();
-    for (const [table, tableRows] of Object.entries(rows)) {
-      for (const only of tableRows)
-        this.#rows.set(nameOf(table as TableName, only), { table: table as TableName, row: only });
+    for (const table of tableNames) {
+      for (const only of rows[table] ?? []) this.#rows.set(nameOf(table, only), { table, row: only });
     }
     this.driven = drive(rows);
     for (let n = 0; n < 3; n += 1) {
@@ -89,12 +105,43 @@ export class RandomAccount {
         if (!isLive) problems.push(`${sessionId} lets ${pair} pass without a live grant`);
       }
     }
-    for (const grant of state.grants.values()) {
-      if (grant.phase !== 'live') continue;
-      const access = accessOf(state, grant, grant.resourceId);
-      if (access.type !== 'granted') problems.push(`a live grant for ${grant.resourceId} that nothing justifies`);
+    for (const grant of state.grants.values()) if (grant.phase === 'live') problems.push(...this.#faultsOf(grant));
+    return [...problems, ...this.#blackHoles()];
+  }
+
+  /** What is wrong with a live grant: nothing justifies it, or its gateway does not act as it says. */
+  #faultsOf(grant: LiveGrant): string[] {
+    const { state } = this.driven;
+    const { clientId, gatewayId, resourceId } = grant;
+    const problems: string[] = [];
+    const client = clientSession(state, clientId);
+    const access = accessOf(state, client === null ? grant : subjectOf(client), resourceId);
+    if (access.type !== 'granted') problems.push(`a live grant for ${resourceId} that nothing justifies`);
+    const site = state.tables.rows.gateways.get(gatewayId)?.group_id;
+    if (site === undefined || !isPair(state.tables.sitesOfResource, resourceId, site)) {
+      problems.push(`a live grant for ${resourceId} through a gateway that is not in its sites`);
     }
+    const gateway = gatewaySession(state, gatewayId);
+    if (gateway === null || !grant.acknowledged) return problems;
+    const pair = `${clientId}/${resourceId}`;
+    if (this.#access.get(gateway.id)?.has(pair) !== true) problems.push(`${gateway.id} does not let ${pair} pass`);
+    const row = state.tables.rows.resources.get(resourceId);
+    const should = row === undefined ? 'nothing' : addressing(gatewayResource(row));
+    const does = this.#told.get(`${gatewayId}/${pair}`);
+    if (does !== should) problems.push(`${gateway.id} takes ${pair} for ${does}, it is ${should}`);
     return problems;
+  }
+
+  /** Connected clients that keep using a resource for which no flow is left: they will not ask again by themselves. */
+  #blackHoles(): string[] {
+    const { state } = this.driven;
+    return [...this.#peers].flatMap(([clientId, resourceIds]) => {
+      const session = [...state.sessions.values()].find(({ deviceId }) => deviceId === clientId);
+      if (session?.joined !== true) return [];
+      const live = [...state.grants.values()].filter((grant) => grant.phase === 'live' && grant.clientId === clientId);
+      const lost = [...resourceIds].filter((resourceId) => !live.some((grant) => grant.resourceId === resourceId));
+      return lost.map((resourceId) => `${clientId} goes on using ${resourceId}, for which no flow is left`);
+    });
   }
 
   #edit({ a, b, c }: Op): object[] {
@@ -139,6 +186,7 @@ export class RandomAccount {
         );
         const payload = { resource_id: id('res', (b % resources) + 1), connected_gateway_ids: [] };
         if (session === undefined) return;
+        this.#peers.get(session.deviceId)?.delete(payload.resource_id);
         this.#believe(() =>
           this.driven.step({ type: 'message', sessionId: session.id, event: 'create_flow', payload, ref: 1 }),
         );
@@ -181,7 +229,9 @@ export class RandomAccount {
             connectedAt,
           });
     this.#believe(() => this.driven.step({ type: 'connect', sessionId, hello }));
-    if (!this.driven.state.sessions.has(sessionId)) return;
+    const deviceId = this.driven.state.sessions.get(sessionId)?.deviceId;
+    if (deviceId === undefined) return;
+    this.#deviceOf.set(sessionId, deviceId);
     this.#believe(() => this.driven.step({ type: 'joined', sessionId }));
   }
 
@@ -252,10 +302,19 @@ export class RandomAccount {
   #toClient(sessionId: string, { event, payload }: ToClientMessage, removed: Set<string>): void {
     const seen = this.#seen.get(sessionId) ?? new Map<string, string>();
     this.#seen.set(sessionId, seen);
+    const clientId = this.driven.state.sessions.get(sessionId)?.deviceId ?? '';
+    const awayMs = this.driven.now - (this.#lastSeenAt.get(clientId) ?? this.driven.now);
+    if (event === 'init' && awayMs > clientAwayMsMax) this.#peers.delete(clientId);
+    const peers = this.#peers.get(clientId) ?? new Set<string>();
+    this.#peers.set(clientId, peers);
     if (event === 'init') {
       seen.clear();
       for (const only of payload.resources) seen.set(only.id, JSON.stringify(only));
+      for (const resourceId of peers) if (!seen.has(resourceId)) peers.delete(resourceId);
+    } else if (event === 'flow_created') {
+      peers.add(payload.resource_id);
     } else if (event === 'resource_deleted') {
+      peers.delete(payload);
       removed.add(`${sessionId}/${payload}`);
       if (!seen.delete(payload))
         this.#problems.push(`${sessionId} is told to delete ${payload}, which it does not have`);
@@ -270,9 +329,15 @@ export class RandomAccount {
   #toGateway(sessionId: string, { event, payload }: ToGatewayMessage): void {
     const access = this.#access.get(sessionId) ?? new Set<string>();
     this.#access.set(sessionId, access);
+    const gatewayId = this.driven.state.sessions.get(sessionId)?.deviceId ?? '';
     if (event === 'authorize_flow') {
       access.add(`${payload.client.id}/${payload.resource.id}`);
+      this.#told.set(`${gatewayId}/${payload.client.id}/${payload.resource.id}`, addressing(payload.resource));
       this.#questions.push({ sessionId, ref: payload.ref });
+    } else if (event === 'resource_updated') {
+      for (const name of this.#told.keys()) {
+        if (name.startsWith(gatewayId) && name.endsWith(payload.id)) this.#told.set(name, addressing(payload));
+      }
     } else if (event === 'reject_access') {
       access.delete(`${payload.client_id}/${payload.resource_id}`);
     } else if (event === 'init') {
@@ -282,6 +347,8 @@ export class RandomAccount {
   }
 
   #leave(sessionId: string, step: () => unknown): void {
+    const deviceId = this.driven.state.sessions.get(sessionId)?.deviceId ?? this.#deviceOf.get(sessionId) ?? '';
+    this.#lastSeenAt.set(deviceId, this.driven.now);
     step();
     this.#seen.delete(sessionId);
     this.#access.delete(sessionId);
@@ -311,93 +378,14 @@ type Send = Effects['sends'][number];
 type ToClientMessage = Extract<Send, { type: 'to-client' }>['message'];
 type ToGatewayMessage = Extract<Send, { type: 'to-gateway' }>['message'];
 
+/** What a gateway acts on: everything but the name. */
+function addressing(resource: GatewayResource): string {
+  return resource.type === 'internet'
+    ? 'internet'
+    : `${resource.type} ${resource.address} ${JSON.stringify(resource.filters)}`;
+}
+
 /** The resource of an answer to a request. */
 function isAbout({ event, payload }: ToClientMessage): string[] {
   return event === 'flow_creation_failed' || event === 'flow_created' ? [payload.resource_id] : [];
-}
-
-function firstRows(): Partial<Record<TableName, WireRow[]>> {
-  const each = <T>(count: number, make: (n: number) => T) => Array.from({ length: count }, (_, i) => make(i + 1));
-  return {
-    accounts: [row('accounts')],
-    actors: each(actors, (n) => row('actors', { id: id('act', n) })),
-    actor_groups: each(groups, (n) => row('actor_groups', { id: id('grp', n) })),
-    actor_group_memberships: [membership(0, 0), membership(1, 1)],
-    gateway_groups: each(sites, (n) => row('gateway_groups', { id: id('site', n) })),
-    tokens: [
-      ...each(actors, (n) => ({ ...tokenRow('client', id('tokc', n), clientSecret), actor_id: id('act', n) })),
-      ...each(sites, (n) => ({
-        ...tokenRow('gateway_group', id('tokg', n), gatewaySecret),
-        gateway_group_id: id('site', n),
-      })),
-    ],
-    clients: each(clients, (n) =>
-      row('clients', {
-        id: id('cli', n),
-        actor_id: id('act', ownerOf(n)),
-        external_id: `laptop-${n}`,
-        ipv4: `100.64.1.${n}`,
-      }),
-    ),
-    gateways: each(gateways, (n) => gatewayRow(n, (n % sites) + 1)),
-    resources: each(resources, resource),
-    resource_connections: [connection(0, 0), connection(0, 1), connection(1, 0), connection(1, 1), connection(2, 1)],
-    policies: [policy(0, 0, 0), policy(0, 1, 3), policy(1, 1, 0), policy(1, 0, 4), policy(0, 2, 5)],
-  };
-}
-
-function ownerOf(client: number): number {
-  return client === 3 ? 2 : 1;
-}
-
-function nameOf(table: TableName, { id: own, resource_id: resourceId, gateway_group_id: siteId }: WireRow): string {
-  return `${table}/${table === 'resource_connections' ? `${String(resourceId)}/${String(siteId)}` : String(own)}`;
-}
-
-function policyId(group: number, resourceIndex: number): string {
-  return id('pol', group * 10 + resourceIndex + 1);
-}
-
-function membership(actor: number, group: number): WireRow {
-  const own = { id: id('mem', actor * 10 + group + 1), actor_id: id('act', actor + 1), group_id: id('grp', group + 1) };
-  return row('actor_group_memberships', own);
-}
-
-function policy(group: number, resourceIndex: number, c: number): WireRow {
-  const named = { actor_group_id: id('grp', group + 1), resource_id: id('res', resourceIndex + 1) };
-  return row('policies', { id: policyId(group, resourceIndex), ...named, conditions: conditionSets[c % 6] ?? [] });
-}
-
-function connection(resourceIndex: number, site: number): WireRow {
-  return row('resource_connections', {
-    resource_id: id('res', resourceIndex + 1),
-    gateway_group_id: id('site', site + 1),
-  });
-}
-
-function resource(n: number): WireRow {
-  return row('resources', { id: id('res', n), address: `10.${n}.0.0/16`, account_id: ids.account });
-}
-
-function gatewayRow(n: number, site: number): WireRow {
-  return row('gateways', {
-    id: id('gw', n),
-    external_id: `rack-${n}`,
-    group_id: id('site', site),
-    ipv4: `100.64.2.${n}`,
-  });
-}
-
-function disabledIf(isDisabled: boolean): WireRow {
-  return { disabled_at: isDisabled ? '1970-01-01 00:00:00+00' : null };
-}
-
-function resourceChange(b: number, c: number): WireRow {
-  const changes = [
-    { name: `Name ${c % 3}` },
-    { address: `10.${c % 200}.0.0/16` },
-    { filters: c % 2 === 0 ? '[]' : '[{"protocol":"tcp","ports":["443"]}]' },
-    { address_description: `Description ${c % 2}` },
-  ];
-  return changes[b % changes.length] ?? {};
 }
