@@ -245,3 +245,10 @@ test('[P4.13] the newest connection of a device replaces the older one, without 
   const { reason } = await older.closed;
   expect(reason).toContain('newer connection');
 });
+
+test('[P6.3] a validly signed token whose row does not come is told to return, once three seconds have passed', async () => {
+  await account().deliver(snapshotDelivery(100));
+  const response = await dial('client', { signed: token('client', { id: id('tokc', 9) }) });
+  expect([response.status, (await response.json<{ code: string }>()).code]).toEqual([503, 'token_not_known_yet']);
+  expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+});
