@@ -29,6 +29,7 @@ export function chooseGateway(
   const connected = able.filter(({ deviceId }) => gateways.preferred.includes(deviceId));
   const nearest = least(connected.length > 0 ? connected : able, (gateway) => distanceKm(client, gateway));
   const idlest = least(nearest, ({ deviceId }) => state.grantsOfGateway.get(deviceId)?.size ?? 0);
+  if (idlest.length < 2) return idlest[0] ?? null;
   const rank = ({ deviceId }: GatewaySession) => bytesToHex(hashes.sha256(`${client.deviceId}:${deviceId}`));
   return idlest.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1))[0] ?? null;
 }

@@ -3,23 +3,32 @@
 
 const base64Alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/';
 const base32Alphabet = 'abcdefghijklmnopqrstuvwxyz234567';
+const hexPairs = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
 /** One byte per character. Throws RangeError for a character above 127. */
 export function asciiToBytes(text: string): Uint8Array {
-  return Uint8Array.from(text, (character) => {
-    const code = character.charCodeAt(0);
+  const bytes = new Uint8Array(text.length);
+  for (let i = 0; i < text.length; i += 1) {
+    const code = text.charCodeAt(i);
     if (code > 127) throw new RangeError('expected ASCII text');
-    return code;
-  });
+    bytes[i] = code;
+  }
+  return bytes;
 }
 
 /** Pairs of hex digits into bytes; the input is known to be well-formed. */
 export function hexToBytes(hex: string): Uint8Array {
-  return Uint8Array.from({ length: hex.length / 2 }, (_, i) => Number.parseInt(hex.slice(2 * i, 2 * i + 2), 16));
+  const bytes = new Uint8Array(hex.length / 2);
+  for (let i = 0; i < bytes.length; i += 1) {
+    bytes[i] = (hexDigit(hex.charCodeAt(2 * i)) << 4) | hexDigit(hex.charCodeAt(2 * i + 1));
+  }
+  return bytes;
 }
 
 export function bytesToHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, '0')).join('');
+  let text = '';
+  for (const byte of bytes) text += hexPairs[byte];
+  return text;
 }
 
 /** With padding. */
@@ -57,4 +66,9 @@ function toDigits(bytes: Uint8Array, bitsPerDigit: number, alphabet: string): st
     }
   }
   return bits === 0 ? text : text + alphabet[(buffer << (bitsPerDigit - bits)) & mask];
+}
+
+/** The value of `0` to `9` and `a` to `f` by character code. */
+function hexDigit(code: number): number {
+  return code <= 57 ? code - 48 : code - 87;
 }
