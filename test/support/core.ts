@@ -6,6 +6,8 @@ import { step } from '../../core/step.ts';
 import type { Effects, Send } from '../../core/effect.ts';
 import type { Hashes } from '../../core/hashes.ts';
 import type { Input } from '../../core/input.ts';
+import type { TableName } from '../../protocol/tables.ts';
+import type { WireRow } from '../../protocol/commit.ts';
 import type { State } from '../../core/state.ts';
 
 export const nodeHashes: Hashes = {
@@ -25,7 +27,7 @@ export type Drive = {
 };
 
 /** The account of world.ts, loaded by a snapshot at position 100. */
-export function drive(rows = worldRows()): Drive {
+export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = worldRows()): Drive {
   const state = emptyState();
   let steps = 0;
   let at = 100;
