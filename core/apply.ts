@@ -126,7 +126,7 @@ function isSame(a: TypedRow, b: TypedRow): boolean {
 }
 
 /** Compares each touched resource with what it was at first, so that a row replaced in one transaction counts as changed. */
-function noteAddressing(tables: Tables, touched: Touched): void {
+export function noteAddressing(tables: Tables, touched: Touched): void {
   for (const [id, before] of touched.resourcesBefore) {
     const after = tables.rows.resources.get(id);
     if (after === undefined) continue;

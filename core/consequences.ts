@@ -1,12 +1,13 @@
 // Everything that follows from changed rows, in the turn that changed them: grants judged again, gateways told first, then
 // clients, then the sessions closed that may not go on.
-import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource, putGrant } from './grants.ts';
-import { gatewaySession } from './state.ts';
+import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource } from './grants.ts';
+import { expectChangeAt, gatewaySession } from './state.ts';
+import { tokenExpiry } from './expiry.ts';
 import { endSession, initGateway, sendFilters, takeEnding } from './sessions.ts';
 import { isPair, partners } from './tables.ts';
 import { judge } from './judge.ts';
 import { patchClient } from './patch.ts';
-import type { ActorId, ClientId, GatewayId, ResourceId } from '../protocol/ids.ts';
+import type { ActorId, ClientId, ResourceId } from '../protocol/ids.ts';
 import type { ClientSession, Grant, LiveGrant, Session, State } from './state.ts';
 import type { CloseCause } from '../protocol/reasons.ts';
 import type { Effects } from './effect.ts';
@@ -17,6 +18,7 @@ import type { Touched } from './touched.ts';
 export function settle(state: State, touched: Touched, slugBefore: string | null, effects: Effects, env: Env): void {
   const interrupted = new Map<ClientId, Set<ResourceId>>();
   const ending = takeEnding(state);
+  for (const tokenId of touched.tokens) expectChangeAt(state, tokenExpiry(state, tokenId));
   for (const grant of grantsInReach(state, touched)) {
     if (grant.phase !== 'live' || isStanding(state, grant, touched, effects)) continue;
     const resources = interrupted.get(grant.clientId) ?? new Set();
@@ -55,15 +57,12 @@ function grantsInReach(state: State, touched: Touched): Iterable<Grant> {
   return found;
 }
 
-/** Every gateway through which somebody reaches the resource is told how it filters, at once or after its next init. */
+/** Tells each connected gateway through which somebody reaches the resource how it filters; others hear it after their init. */
 function announceFilters(state: State, resourceId: ResourceId, effects: Effects): void {
-  const told = new Set<GatewayId>();
-  for (const grant of grantsOfResource(state, resourceId)) {
-    if (grant.phase !== 'live') continue;
-    const session = gatewaySession(state, grant.gatewayId);
-    if (session === null) putGrant(state, { ...grant, areFiltersOwed: true }, effects);
-    else if (!told.has(grant.gatewayId)) sendFilters(state, session, resourceId, effects);
-    told.add(grant.gatewayId);
+  const live = grantsOfResource(state, resourceId).filter(({ phase }) => phase === 'live');
+  for (const gatewayId of new Set(live.map((grant) => grant.gatewayId))) {
+    const session = gatewaySession(state, gatewayId);
+    if (session !== null) sendFilters(state, session, resourceId, effects);
   }
 }
 
@@ -78,7 +77,11 @@ function patchInReach(
   interrupted: ReadonlySet<ResourceId>,
   effects: Effects,
 ): void {
-  const isWhole = touched.everything || touched.actors.has(session.actorId) || touched.clients.has(session.deviceId);
+  const isWhole =
+    touched.everything ||
+    touched.actors.has(session.actorId) ||
+    touched.clients.has(session.deviceId) ||
+    touched.tokens.has(session.tokenId);
   const resources = isWhole ? ('all' as const) : resourcesInReach(state, session, touched);
   if (isWhole || interrupted.size > 0 || resources.length > 0) {
     patchClient(state, session, resources, interrupted, effects);

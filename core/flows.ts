@@ -149,7 +149,6 @@ function grantAnew(
     expiresAt,
     acknowledged: false,
     question: null,
-    areFiltersOwed: false,
   };
   supersede(state, grant, effects);
   ask(state, grant, client, gateway, gateways.excluded, effects, env);

@@ -7,7 +7,7 @@ import * as v from 'valibot';
 import { flowId } from '../protocol/ids.ts';
 import type { ClientId, FlowId, GatewayId, ResourceId } from '../protocol/ids.ts';
 import type { Effects } from './effect.ts';
-import type { Grant, LiveGrant, OwedReject, State } from './state.ts';
+import type { Grant, LiveGrant, OwedReject, State, grantPair } from './state.ts';
 import type { Hashes } from './hashes.ts';
 
 /** Adds or replaces `grant`, in memory and in storage. */
@@ -34,47 +34,42 @@ export function dropGrant(state: State, grant: Grant, effects: Effects): void {
 }
 
 /**
- * Ends a live grant: its gateway is told at once, or owed the reject until the expiry it knew. A gateway whose row is gone,
- * or that has let the access expire by itself, is told if it can be, and owed nothing. A client that is away is owed the
- * news; for one that is connected the caller sees to it.
+ * Ends a live grant: its gateway is told at once, and again after each of its inits until the expiry it knew, since nothing
+ * proves that it heard. A client that is away is owed the news; for one that is connected the caller sees to it.
  */
 export function endGrant(state: State, grant: LiveGrant, effects: Effects): void {
-  const { flowId: id, clientId, resourceId, gatewayId, expiresAt } = grant;
-  const session = gatewaySession(state, gatewayId);
+  const session = gatewaySession(state, grant.gatewayId);
   if (session !== null) sendReject(session.id, grant, effects);
-  const isGatewayDone = !state.tables.rows.gateways.has(gatewayId) || expiresAt <= state.now;
-  const isClientOwed = state.tables.rows.clients.has(clientId) && clientSession(state, clientId) === null;
-  settle(
-    state,
-    {
-      phase: 'owed',
-      flowId: id,
-      clientId,
-      resourceId,
-      gatewayId,
-      expiresAt: isClientOwed ? Math.max(expiresAt, state.now + clientAwayMsMax) : expiresAt,
-      toldOn: session?.id ?? null,
-      isGatewayDone,
-      isClientOwed,
-    },
-    effects,
-  );
+  const isAway = state.tables.rows.clients.has(grant.clientId) && clientSession(state, grant.clientId) === null;
+  owe(state, grant, isAway, effects);
 }
 
-/** The gateway of `sessionId` has shown life: the rejects it was sent on that session are delivered. */
-export function settleRejects(state: State, gatewayId: GatewayId, sessionId: string, effects: Effects): void {
-  for (const grant of grantsOfGateway(state, gatewayId)) {
-    const isDelivered = grant.phase === 'owed' && !grant.isGatewayDone && grant.toldOn === sessionId;
-    if (isDelivered) settle(state, { ...grant, isGatewayDone: true }, effects);
-  }
+/** Keeps what is owed for an access that is over: to its gateway until the expiry it knew, to a client that is away for longer. */
+export function owe(
+  state: State,
+  pair: v.InferOutput<typeof grantPair>,
+  isClientOwed: boolean,
+  effects: Effects,
+): void {
+  const { flowId: id, clientId, resourceId, gatewayId, expiresAt: rejectUntil } = pair;
+  const expiresAt = isClientOwed ? Math.max(rejectUntil, state.now + clientAwayMsMax) : rejectUntil;
+  const owed = {
+    phase: 'owed' as const,
+    flowId: id,
+    clientId,
+    resourceId,
+    gatewayId,
+    rejectUntil,
+    expiresAt,
+    isClientOwed,
+  };
+  settle(state, owed, effects);
 }
 
-/** Sends every reject that the gateway is owed on its session, after its init. */
+/** Sends every reject that the gateway is owed, after its init. */
 export function sendOwedRejects(state: State, gatewayId: GatewayId, sessionId: string, effects: Effects): void {
   for (const grant of grantsOfGateway(state, gatewayId)) {
-    if (grant.phase !== 'owed' || grant.isGatewayDone) continue;
-    sendReject(sessionId, grant, effects);
-    putGrant(state, { ...grant, toldOn: sessionId }, effects);
+    if (grant.phase === 'owed' && grant.rejectUntil > state.now) sendReject(sessionId, grant, effects);
   }
 }
 
@@ -84,7 +79,7 @@ export function takeOwedToClient(state: State, clientId: ClientId, effects: Effe
   for (const grant of grantsOfClient(state, clientId)) {
     if (grant.phase !== 'owed' || !grant.isClientOwed) continue;
     resources.add(grant.resourceId);
-    settle(state, { ...grant, isClientOwed: false }, effects);
+    settle(state, { ...grant, isClientOwed: false, expiresAt: grant.rejectUntil }, effects);
   }
   return resources;
 }
@@ -93,14 +88,14 @@ export function takeOwedToClient(state: State, clientId: ClientId, effects: Effe
 export function supersede(state: State, grant: LiveGrant, effects: Effects): void {
   for (const older of grantsOfClient(state, grant.clientId)) {
     if (older.phase !== 'owed' || older.resourceId !== grant.resourceId) continue;
-    const isGatewayDone = older.isGatewayDone || older.gatewayId === grant.gatewayId;
-    settle(state, { ...older, isGatewayDone, isClientOwed: false }, effects);
+    const rejectUntil = older.gatewayId === grant.gatewayId ? state.now : older.rejectUntil;
+    settle(state, { ...older, rejectUntil, expiresAt: rejectUntil, isClientOwed: false }, effects);
   }
 }
 
 /** Keeps what is owed as long as somebody is. */
 function settle(state: State, owed: OwedReject, effects: Effects): void {
-  if (owed.isGatewayDone && !owed.isClientOwed) dropGrant(state, owed, effects);
+  if (owed.expiresAt <= state.now) dropGrant(state, owed, effects);
   else putGrant(state, owed, effects);
 }
 

@@ -45,6 +45,9 @@ export function patchClient(
   }
   for (const resource of added) send({ event: 'resource_created_or_updated', payload: resource });
   expectChangeAt(state, announced.until);
+  const after = { ...session, viewedAt: state.now };
+  state.sessions.set(session.id, after);
+  effects.saves.push({ type: 'put-session', session: after });
 }
 
 function patchInterface(

@@ -9,7 +9,7 @@ import { isProviderEnabled } from './access.ts';
 import { askAgain } from './flows.ts';
 import { bytesToHex } from './encoding.ts';
 import { gatewayResource } from './render.ts';
-import { grantsOfClient, grantsOfGateway, putGrant, sendOwedRejects, takeOwedToClient } from './grants.ts';
+import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
 import { judge, renewed } from './judge.ts';
 import { patchClient } from './patch.ts';
 import { refusalOf } from '../protocol/reasons.ts';
@@ -67,7 +67,7 @@ export function holdSession(state: State, session: Session): void {
 
 /** The device's join was answered: it gets the whole of its view, whatever it was told before. */
 export function joined(state: State, session: Session, effects: Effects, env: Env): void {
-  const after = { ...session, joined: true };
+  const after = { ...session, joined: true, viewedAt: state.now };
   state.sessions.set(session.id, after);
   effects.saves.push({ type: 'put-session', session: after });
   if (after.role === 'client') initClient(state, after, effects);
@@ -130,7 +130,10 @@ function initClient(state: State, session: ClientSession, effects: Effects): voi
   if (interrupted.size > 0) patchClient(state, session, [], interrupted, effects);
 }
 
-/** After its init a gateway is told the rejects it is owed and asked what it has not answered. */
+/**
+ * After its init a gateway is told the rejects it is owed, how the resources filter that it holds an access to, since they may
+ * have changed while it was away, and asked what it has not answered.
+ */
 export function initGateway(state: State, session: GatewaySession, effects: Effects, env: Env): void {
   const row = state.tables.rows.gateways.get(session.deviceId);
   if (row === undefined) return;
@@ -159,11 +162,8 @@ export function initGateway(state: State, session: GatewaySession, effects: Effe
     },
   });
   sendOwedRejects(state, session.deviceId, session.id, effects);
-  const refiltered = live.filter(({ areFiltersOwed }) => areFiltersOwed);
-  for (const resourceId of new Set(refiltered.map((grant) => grant.resourceId))) {
-    sendFilters(state, session, resourceId, effects);
-  }
-  for (const grant of refiltered) putGrant(state, { ...grant, areFiltersOwed: false }, effects);
+  const held = live.filter(({ acknowledged }) => acknowledged).map((grant) => grant.resourceId);
+  for (const resourceId of new Set(held)) sendFilters(state, session, resourceId, effects);
   askAgain(state, session, live, effects, env);
 }
 
@@ -187,6 +187,7 @@ function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Ses
     longitude: hello.longitude,
     connectedAt: hello.connectedAt,
     joined: false,
+    viewedAt: state.now,
   };
   if (hello.role === 'client') {
     const { actor_id: actorId } = token;

@@ -24,6 +24,8 @@ const sessionFacts = {
   connectedAt: milliseconds,
   /** False until the device's join was answered: nothing is pushed before. */
   joined: v.boolean(),
+  /** When its view was last brought up to date: after waking, the view is what it was then. */
+  viewedAt: v.optional(milliseconds, 0),
 };
 
 /** The facts of one connection, as they survive hibernation. */
@@ -71,18 +73,14 @@ export const grant = v.variant('phase', [
     /** Whether the gateway has ever accepted: until then the client knows nothing of it. */
     acknowledged: v.boolean(),
     question: v.nullable(question),
-    /** Whether the resource's filters changed while the gateway was away. */
-    areFiltersOwed: v.boolean(),
   }),
   v.object({
     phase: v.literal('owed'),
     ...pair,
-    /** Until when it is kept: the expiry that the gateway knew, or longer for a client that was away. */
+    /** The expiry that the gateway knew: until then its every init is followed by the reject. */
+    rejectUntil: milliseconds,
+    /** Until when it is kept: as long, or longer for a client that was away. */
     expiresAt: milliseconds,
-    /** The session that carried the reject; null while the gateway has been away. */
-    toldOn: v.nullable(v.string()),
-    /** Whether the gateway needs no reject any more. */
-    isGatewayDone: v.boolean(),
     /** Whether the client was away, so that it must be made to ask again when it returns. */
     isClientOwed: v.boolean(),
   }),
@@ -90,6 +88,9 @@ export const grant = v.variant('phase', [
 export type Grant = v.InferOutput<typeof grant>;
 export type LiveGrant = Extract<Grant, { phase: 'live' }>;
 export type OwedReject = Extract<Grant, { phase: 'owed' }>;
+
+/** What every version of a stored grant has: enough to take the access back where the rest cannot be read. */
+export const grantPair = v.object({ ...pair, expiresAt: milliseconds });
 
 /** What a joined client has been told, so that only differences are sent. */
 export type Announced = {

@@ -1,11 +1,11 @@
 // The one function that changes a State: (state, input, env) to effects. Pure but for the state it is given, synchronous,
 // deterministic. If it throws, the state is half changed: the caller drops it and reads it again from storage.
-import { accountOf } from './state.ts';
-import { applyChanges, applyRows } from './apply.ts';
+import { accountOf, expectChangeAt } from './state.ts';
+import { renewalAt } from './expiry.ts';
+import { applyChanges, applyRows, noteAddressing } from './apply.ts';
 import { connect, endOf, endSession, forgetSession, holdSession, joined } from './sessions.ts';
 import { createFlow, flowAuthorized, relayFromClient, relayFromGateway } from './flows.ts';
 import { clientView } from './view.ts';
-import { settleRejects } from './grants.ts';
 import { parseFromClient } from '../protocol/device/client.ts';
 import { parseFromGateway } from '../protocol/device/gateway.ts';
 import { noEffects } from './effect.ts';
@@ -23,20 +23,29 @@ import type { Touched } from './touched.ts';
 export function step(state: State, input: Input, env: Env): Effects {
   const effects = noEffects();
   state.now = Math.max(state.now, env.now);
+  // An alarm may be late: what has run out by now has run out for this input too.
+  if (input.type !== 'tick' && (state.deadline ?? Infinity) <= state.now) tick(state, effects, env);
   take(state, input, effects, env);
   effects.wakeAt = state.deadline;
   return effects;
 }
 
-/** Completes a state that was just read from storage with the sessions whose sockets are open. */
+/**
+ * Completes a state that was just read from storage with the sessions whose sockets are open. What each client was told is its
+ * view as it was when that was last brought up to date: what time has changed since is for the next tick to tell.
+ */
 export function resume(state: State, sessions: readonly Session[], now: number): void {
-  state.now = now;
-  for (const session of [...sessions].sort((a, b) => a.connectedAt - b.connectedAt)) {
+  for (const session of sessions.toSorted((a, b) => a.connectedAt - b.connectedAt)) {
     holdSession(state, session);
+    state.now = session.viewedAt === 0 ? now : session.viewedAt;
     const view = session.role === 'client' && session.joined ? clientView(state, session) : null;
     if (view !== null) state.announced.set(session.id, view);
   }
+  state.now = Math.max(now, ...sessions.map(({ viewedAt }) => viewedAt));
   findDeadline(state);
+  for (const grant of state.grants.values()) {
+    if (grant.phase === 'live' && renewalAt(grant) <= now) expectChangeAt(state, now);
+  }
 }
 
 function take(state: State, input: Input, effects: Effects, env: Env): void {
@@ -78,6 +87,7 @@ function takeRows(
     if (input.type === 'snapshot') {
       touched = applyRows(state.tables, input.rows, effects);
       for (const { changes } of input.commits) merge(touched, applyChanges(state.tables, changes, effects));
+      noteAddressing(state.tables, touched);
       state.stale = false;
     }
     state.position = input.position;
@@ -128,7 +138,6 @@ function takeMessage(
     else relayFromClient(state, session, message, effects);
     return null;
   }
-  settleRejects(state, session.deviceId, session.id, effects);
   const message = parseFromGateway(input.event, input.payload);
   if (message === null) return unknown;
   if (message.type === 'flow_authorized') return flowAuthorized(state, session, message.ref, effects, env);

@@ -41,6 +41,7 @@ export function touch(touched: Touched, entry: TypedRow): void {
   switch (entry.table) {
     case 'accounts':
     case 'auth_providers':
+    case 'auth_identities':
       touched.everything = true;
       return;
     case 'actor_groups':
@@ -50,7 +51,6 @@ export function touch(touched: Touched, entry: TypedRow): void {
       touched.actors.add(entry.row.id);
       return;
     case 'actor_group_memberships':
-    case 'auth_identities':
       touched.actors.add(entry.row.actor_id);
       return;
     case 'tokens':

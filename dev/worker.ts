@@ -22,7 +22,7 @@ await runCommand(async () => {
     );
   }
   const state = process.env['DRAWBRIDGE_WORKER_STATE'] ?? `${root}.drawbridge/worker`;
-  await mkdir(state, { recursive: true });
+  await mkdir(state, { recursive: true, mode: 0o700 });
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: 'drawbridge',

@@ -88,7 +88,11 @@ export class Pipeline {
       lanes: this.#lanes,
       ack: this.#ack,
       post: options.post,
-      requestSnapshot: (account, afterMs, reason) => this.#snapshots.request(account, afterMs, reason),
+      requestSnapshot: (account, afterMs, reason) => {
+        this.#snapshots.request(account, afterMs, reason);
+        // The lane may have been all that reading waited for.
+        this.#regulate();
+      },
       onDurable: () => {
         this.#bookkeeping.kick();
         this.#regulate();

@@ -10,17 +10,20 @@ import {
   lines,
   refOf,
 } from '../support/core.ts';
-import { id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
+import { commit, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
 import type { Drive } from '../support/core.ts';
 import type { Effects } from '../../core/effect.ts';
 
 const day = 24 * 3_600_000;
+const reject = `gateway reject_access ${ids.client} ${ids.resource}`;
+const gone = `client resource_deleted ${ids.resource}`;
+const back = `client resource_created_or_updated ${ids.resource}`;
 /** 1970-01-01 is a Thursday. */
-const window = (ranges: string) =>
+const window = (...ranges: string[]) =>
   JSON.stringify({
     property: 'current_utc_datetime',
     operator: 'is_in_day_of_week_time_ranges',
-    values: [`R/${ranges}/UTC`],
+    values: ranges.map((range) => `R/${range}/UTC`),
   });
 
 /** The expiry in the last message of this event to the gateway, Unix seconds. */
@@ -168,14 +171,76 @@ test('[P4.17] a client that is closed in the turn that ends its flow is made to 
   expect(lines(joinClient(driven, { connectedAt: 2000 }))).toEqual(expected);
 });
 
-test('[P4.18] a gateway that was away when filters changed is told them after its next init, once', () => {
+test('[P4.18] a gateway is told after its every init how the resources filter that it holds an access to', () => {
   const driven = driveWithFlow();
   driven.step({ type: 'closed', sessionId: 'gateway' });
-  driven.commit(update('resources', { filters: '[{"protocol":"icmp"}]' }));
+  expect(driven.commit(update('resources', { filters: '[{"protocol":"icmp"}]' }))).toEqual([back]);
   expect(lines(joinGateway(driven, { connectedAt: 2000 }))).toEqual([
     'gateway init',
     `gateway resource_updated ${ids.resource}`,
   ]);
-  driven.step({ type: 'closed', sessionId: 'gateway' });
-  expect(lines(joinGateway(driven, { connectedAt: 3000 }))).toEqual(['gateway init']);
+});
+
+test('[P14.24] a client is told of a window that opened or closed while its account slept', () => {
+  const rows = worldRows();
+  rows.policies = [row('policies', { conditions: [window('00:00-01:00', '03:00-04:00')] })];
+  const driven = driveWithFlow(rows);
+  driven.sleep();
+  driven.now = 3_600_500;
+  expect(lines(driven.step({ type: 'tick' }))).toEqual([reject, gone]);
+  driven.now = 3 * 3_600_000;
+  driven.sleep();
+  expect(lines(driven.step({ type: 'tick' }))).toEqual([back]);
+});
+
+test('[P14.25] where an alarm is late, whatever comes first finds what has run out already ended', () => {
+  const rows = worldRows();
+  rows.policies = [row('policies', { conditions: [window('00:00-01:00')] })];
+  const driven = driveWithFlow(rows);
+  driven.now = 3_700_000;
+  expect(lines(createFlow(driven))).toEqual([reject, gone, 'client flow_creation_failed forbidden']);
+  const late = driveWithFlow(rows);
+  late.now = 3_700_000;
+  expect(lines(joinGateway(late, { connectedAt: 2000 })).filter((line) => line.includes('authorize'))).toEqual([]);
+  expect(late.state.grants.size).toBe(0);
+});
+
+test('[P14.26] a token that is made to expire earlier ends its session and its flow then', () => {
+  const driven = driveWithFlow();
+  expect(driven.commit(update('tokens', { expires_at: '1970-01-01 00:20:00+00' }))).toEqual([]);
+  expect(runTo(driven, 1_199_999).sent).toEqual([]);
+  expect(runTo(driven, 1_200_000).sent).toEqual([reject, 'client close token_gone']);
+});
+
+test('[P14.27] a renewal that was due while the account slept is made up for when it wakes', () => {
+  const { driven } = flowThrough('1.5.3');
+  driven.now = 1_000_000 + day - 60_000;
+  driven.sleep();
+  expect(runTo(driven, 1_000_000 + day).sent).toEqual(['gateway access_authorization_expiry_updated']);
+});
+
+test('[P4.19] a token that gets another identity changes what its client sees', () => {
+  const rows = worldRows();
+  const ofProvider = JSON.stringify({ property: 'provider_id', operator: 'is_in', values: [id('prov')] });
+  rows.auth_providers = [row('auth_providers')];
+  rows.auth_identities = [row('auth_identities')];
+  rows.policies = [row('policies', { conditions: [ofProvider] })];
+  const driven = drive(rows);
+  joinClient(driven);
+  expect(driven.commit(update('tokens', { identity_id: id('iden') }))).toEqual([back]);
+  expect(driven.commit(update('tokens', { identity_id: null }, { identity_id: id('iden') }))).toEqual([gone]);
+});
+
+test('[P4.20] a resource that held commits of one snapshot delete and insert elsewhere counts as moved', () => {
+  const driven = driveWithFlow();
+  const removed = commit(300, remove('policies'), remove('resource_connections'), remove('resources'));
+  const added = commit(
+    301,
+    insert('resources', { address: '10.8.0.0/24' }),
+    insert('resource_connections'),
+    insert('policies'),
+  );
+  const position = { epoch: 1, lsn: added.lsn };
+  const effects = driven.step({ type: 'snapshot', position, rows: worldRows(), commits: [removed, added] });
+  expect(lines(effects)).toEqual([reject, gone, back]);
 });

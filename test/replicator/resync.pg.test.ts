@@ -54,3 +54,22 @@ test('[P1.36] a request for a snapshot outlives the replicator that read it', as
   await all.worker.until('the snapshot', () => snapshotsOf(all, account) === 1);
   expect(all.worker.violations).toEqual([]);
 });
+
+test('[P15.28] a lane that gives up what filled the window lets reading go on', async () => {
+  const all = await startAll(server, closers);
+  const [big, other] = [await createAccount(all.database), await createAccount(all.database)];
+  await untilRecorded(all.database, big);
+  all.worker.intercept = () => 503;
+  const fill = `update accounts set config = jsonb_build_object('note', repeat($2, 4000000)) where id = $1`;
+  for (let n = 0; n < 10; n += 1) await all.database.query(fill, [big, String(n)]);
+  await all.replicator.event('reading_paused');
+  await renameAccount(all.database, other, 'after the pause');
+  let isRefused = false;
+  all.worker.intercept = ({ account }) => {
+    if (account !== big || isRefused) return null;
+    isRefused = true;
+    return { type: 'need-snapshot', reason: 'stale', position: null };
+  };
+  await all.worker.until('the other account', () => newNames(all.worker, other).includes('after the pause'));
+  expect(isRefused).toBe(true);
+});

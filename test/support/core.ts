@@ -1,9 +1,13 @@
 // Drives the core without a platform: a state, a clock that tests set, and seeds that count.
 import { createHash, createHmac } from 'node:crypto';
 import { commit, clientHello, gatewayHello, ids, lsn, worldRows } from './world.ts';
-import { emptyState } from '../../core/state.ts';
-import { step } from '../../core/step.ts';
-import type { Effects, Send } from '../../core/effect.ts';
+import * as v from 'valibot';
+import { emptyState, grant, session } from '../../core/state.ts';
+import { holdGrant } from '../../core/grants.ts';
+import { put, readRow } from '../../core/tables.ts';
+import { resume, step } from '../../core/step.ts';
+import { wireRow } from '../../protocol/commit.ts';
+import type { Effects, Save, Send } from '../../core/effect.ts';
 import type { Hashes } from '../../core/hashes.ts';
 import type { Input } from '../../core/input.ts';
 import type { TableName } from '../../protocol/tables.ts';
@@ -20,6 +24,8 @@ export type Drive = {
   now: number;
   /** Takes one input at the present time. */
   readonly step: (input: Input) => Effects;
+  /** Forgets everything but what was saved, and wakes: as after hibernation, a crash or a failed step. */
+  readonly sleep: () => void;
   /** Applies one commit and returns what was sent, as short lines. */
   readonly commit: (...changes: readonly object[]) => string[];
   /** Applies one commit and returns all that follows. */
@@ -28,15 +34,23 @@ export type Drive = {
 
 /** The account of world.ts, loaded by a snapshot at position 100. */
 export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = worldRows()): Drive {
-  const state = emptyState();
+  let state = emptyState();
+  const stored = new Stored();
   let steps = 0;
   let at = 100;
   const driven: Drive = {
-    state,
+    get state() {
+      return state;
+    },
     now: 1_000_000,
     step(input) {
       steps += 1;
-      return step(state, input, { now: driven.now, seed: `seed-${steps}`, hashes: nodeHashes });
+      const effects = step(state, input, { now: driven.now, seed: `seed-${steps}`, hashes: nodeHashes });
+      stored.save(effects.saves);
+      return effects;
+    },
+    sleep() {
+      state = stored.load(state, driven.now);
     },
     commit: (...changes) => lines(driven.commitEffects(...changes)),
     commitEffects(...changes) {
@@ -46,6 +60,45 @@ export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = wor
   };
   driven.step({ type: 'snapshot', position: { epoch: 1, lsn: lsn(at) }, rows, commits: [] });
   return driven;
+}
+
+/** What storage and sockets keep, as text. */
+class Stored {
+  readonly #rows = new Map<string, { readonly table: TableName; readonly key: string; readonly text: string }>();
+  readonly #grants = new Map<string, string>();
+  readonly #sessions = new Map<string, string>();
+
+  save(saves: readonly Save[]): void {
+    for (const action of saves) {
+      if (action.type === 'put-row') {
+        const { table, key, row } = action;
+        this.#rows.set(`${table}/${key}`, { table, key, text: JSON.stringify(row) });
+      } else if (action.type === 'delete-row') this.#rows.delete(`${action.table}/${action.key}`);
+      else if (action.type === 'delete-rows') {
+        for (const [name, { table }] of this.#rows) if (table === action.table) this.#rows.delete(name);
+      } else if (action.type === 'put-grant') this.#grants.set(action.grant.flowId, JSON.stringify(action.grant));
+      else if (action.type === 'delete-grant') this.#grants.delete(action.flowId);
+      else if (action.type === 'put-session') this.#sessions.set(action.session.id, JSON.stringify(action.session));
+    }
+  }
+
+  load(before: State, now: number): State {
+    const state = emptyState();
+    state.position = before.position;
+    for (const { table, key, text } of this.#rows.values()) {
+      const entry = readRow(table, v.parse(wireRow, JSON.parse(text)));
+      if (entry === null) state.tables.unreadable.add(`${table}/${key}`);
+      else put(state.tables, key, entry);
+    }
+    for (const text of this.#grants.values()) holdGrant(state, v.parse(grant, JSON.parse(text)));
+    const open = [...before.sessions.keys()].map((sessionId) => this.#sessions.get(sessionId) ?? '');
+    resume(
+      state,
+      open.map((text) => v.parse(session, JSON.parse(text))),
+      now,
+    );
+    return state;
+  }
 }
 
 /** Connects and joins the client of world.ts as session `client`. */

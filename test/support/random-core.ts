@@ -41,7 +41,7 @@ import type { WireRow } from '../../protocol/commit.ts';
 /** One thing that happens; the numbers choose among what there is. */
 export type Op = { readonly kind: OpKind; readonly a: number; readonly b: number; readonly c: number };
 export const opKinds = [
-  ...(['edit', 'edit', 'edit', 'edit', 'edit', 'connect', 'connect', 'disconnect', 'time'] as const),
+  ...(['edit', 'edit', 'edit', 'edit', 'edit', 'connect', 'connect', 'disconnect', 'time', 'sleep'] as const),
   ...(['request', 'request', 'request', 'answer', 'answer', 'answer'] as const),
 ];
 type OpKind = (typeof opKinds)[number];
@@ -204,6 +204,9 @@ export class RandomAccount {
       case 'time':
         this.#advance((a % 12) * 1_800_000 + b * 997);
         return;
+      case 'sleep':
+        this.driven.sleep();
+        return;
       case 'edit':
         return;
     }
@@ -240,10 +243,12 @@ export class RandomAccount {
     return groupId === id('site', 2) ? 2 : 1;
   }
 
-  /** Lets time pass, with a tick at every moment that the core asks for, and one late one. */
+  /** Lets time pass, asleep or awake, with a tick at every moment that the core asks for. */
   #advance(ms: number): void {
     const end = this.driven.now + ms;
     for (let ticks = 0; (this.driven.state.deadline ?? Infinity) <= end; ticks += 1) {
+      if (ms % 3 === 0 && ticks % 2 === 0) this.driven.sleep();
+      if ((this.driven.state.deadline ?? Infinity) > end) break;
       this.driven.now = Math.max(this.driven.now, this.driven.state.deadline ?? end);
       this.#believe(() => this.driven.step({ type: 'tick' }));
       if (ticks > 200) {
@@ -252,7 +257,6 @@ export class RandomAccount {
       }
     }
     this.driven.now = end;
-    this.#believe(() => this.driven.step({ type: 'tick' }));
   }
 
   /** Takes a step and lets every device act on what it is told, as the real ones do. */

@@ -1,6 +1,6 @@
 // The Account object in workerd: deliveries, admission, the order of the first frames, and what survives eviction.
 import { env } from 'cloudflare:workers';
-import { evictDurableObject, reset } from 'cloudflare:test';
+import { evictDurableObject, reset, runInDurableObject } from 'cloudflare:test';
 import { afterEach, expect, test } from 'vitest';
 import { accountObjectName } from '../../worker/env.ts';
 import {
@@ -251,4 +251,15 @@ test('[P6.3] a validly signed token whose row does not come is told to return, o
   const response = await dial('client', { signed: token('client', { id: id('tokc', 9) }) });
   expect([response.status, (await response.json<{ code: string }>()).code]).toEqual([503, 'token_not_known_yet']);
   expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+});
+
+test('[P7.3] a stored grant that this code cannot read is taken back at its gateway, not forgotten', async () => {
+  const { gateway } = await liveFlow();
+  await runInDurableObject(account(), (_, { storage }) => {
+    storage.sql.exec("update grants set data = json_remove(data, '$.toldAt')");
+  });
+  await evictDurableObject(account());
+  gateway.close();
+  const { device: back } = await join('gateway');
+  expect(await back.frame()).toMatchObject({ event: 'reject_access', payload: { client_id: ids.client } });
 });

@@ -68,7 +68,6 @@ export class Account extends DurableObject<Env> {
       });
     }
     for (const wake of this.#waiters) wake();
-    this.#waiters.clear();
     return answer;
   }
 
@@ -195,11 +194,13 @@ export class Account extends DurableObject<Env> {
 
   async #nextDelivery(timeoutMs: number): Promise<void> {
     await new Promise<void>((resolve) => {
-      const timer = setTimeout(resolve, timeoutMs);
-      this.#waiters.add(() => {
+      const wake = () => {
         clearTimeout(timer);
+        this.#waiters.delete(wake);
         resolve();
-      });
+      };
+      const timer = setTimeout(wake, timeoutMs);
+      this.#waiters.add(wake);
     });
   }
 

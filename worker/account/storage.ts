@@ -1,10 +1,11 @@
 // An account's durable half in the object's SQLite: rows as they came, grants, and the position in the change stream.
 //
 // The schema grows by appending to `migrations`, never by editing an applied one. What is read back is parsed by schema; a
-// grant that no longer fits is dropped, which grants nothing.
+// grant that does not fit becomes a reject that is owed.
 import * as v from 'valibot';
-import { grant as grantSchema } from '../../core/state.ts';
-import { holdGrant } from '../../core/grants.ts';
+import { grant as grantSchema, grantPair } from '../../core/state.ts';
+import { noEffects } from '../../core/effect.ts';
+import { holdGrant, owe } from '../../core/grants.ts';
 import { put, readRow } from '../../core/tables.ts';
 import { position as positionSchema, wireRow } from '../../protocol/commit.ts';
 import { tableName } from '../../protocol/tables.ts';
@@ -53,9 +54,10 @@ export function load(storage: DurableObjectStorage, state: State): void {
     else put(state.tables, key, entry);
   }
   for (const { flow_id: flowId, data } of storage.sql.exec<{ flow_id: string; data: string }>('select * from grants')) {
-    const grant = v.safeParse(grantSchema, JSON.parse(data));
+    const stored: unknown = JSON.parse(data);
+    const grant = v.safeParse(grantSchema, stored);
     if (grant.success) holdGrant(state, grant.output);
-    else log.warn('grant_unreadable', { flow_id: flowId });
+    else takeBack(storage, state, flowId, stored);
   }
 }
 
@@ -99,6 +101,17 @@ export function saveMeta(sql: SqlStorage, name: 'position' | 'term' | 'stale', v
     name,
     value,
   );
+}
+
+/** A grant that this code cannot read grants nothing, and its gateway and client are owed the news. */
+function takeBack(storage: DurableObjectStorage, state: State, flowId: string, stored: unknown): void {
+  log.warn('grant_unreadable', { flow_id: flowId });
+  const pair = v.safeParse(grantPair, stored);
+  if (!pair.success) return;
+  const effects = noEffects();
+  state.now = Date.now();
+  owe(state, pair.output, true, effects);
+  for (const action of effects.saves) if (action.type !== 'put-session') save(storage.sql, action);
 }
 
 function parsePosition(text: string): Position {
