@@ -34,25 +34,21 @@ export function dropGrant(state: State, grant: Grant, effects: Effects): void {
 }
 
 /**
- * Ends a live grant: its gateway is told at once, and again after each of its inits until the expiry it knew, since nothing
- * proves that it heard. A client that is away is owed the news; for one that is connected the caller sees to it.
+ * Ends a live grant: its gateway is told at once. Nothing proves that it heard, nor that a client which is told at once does,
+ * so both are told again after each of their inits until the expiry that the gateway knew, or until the same is granted anew.
  */
 export function endGrant(state: State, grant: LiveGrant, effects: Effects): void {
   const session = gatewaySession(state, grant.gatewayId);
   if (session !== null) sendReject(session.id, grant, effects);
-  const isAway = state.tables.rows.clients.has(grant.clientId) && clientSession(state, grant.clientId) === null;
-  owe(state, grant, isAway, effects);
+  owe(state, grant, effects);
 }
 
-/** Keeps what is owed for an access that is over: to its gateway until the expiry it knew, to a client that is away for longer. */
-export function owe(
-  state: State,
-  pair: v.InferOutput<typeof grantPair>,
-  isClientOwed: boolean,
-  effects: Effects,
-): void {
+/** Keeps what is owed for an access that is over; longer for a client that is away, whose connection outlives the expiry. */
+export function owe(state: State, pair: v.InferOutput<typeof grantPair>, effects: Effects): void {
   const { flowId: id, clientId, resourceId, gatewayId, expiresAt: rejectUntil } = pair;
-  const expiresAt = isClientOwed ? Math.max(rejectUntil, state.now + clientAwayMsMax) : rejectUntil;
+  const isClientOwed = state.tables.rows.clients.has(clientId);
+  const isAway = isClientOwed && clientSession(state, clientId) === null;
+  const expiresAt = isAway ? Math.max(rejectUntil, state.now + clientAwayMsMax) : rejectUntil;
   const owed = {
     phase: 'owed' as const,
     flowId: id,
@@ -73,13 +69,13 @@ export function sendOwedRejects(state: State, gatewayId: GatewayId, sessionId: s
   }
 }
 
-/** The resources whose access ended while the client was away; it is told of them now, so they are owed no longer. */
+/** The resources that the client must be made to ask for again, after its init. */
 export function takeOwedToClient(state: State, clientId: ClientId, effects: Effects): Set<ResourceId> {
   const resources = new Set<ResourceId>();
   for (const grant of grantsOfClient(state, clientId)) {
     if (grant.phase !== 'owed' || !grant.isClientOwed) continue;
     resources.add(grant.resourceId);
-    settle(state, { ...grant, isClientOwed: false, expiresAt: grant.rejectUntil }, effects);
+    if (grant.expiresAt > grant.rejectUntil) settle(state, { ...grant, expiresAt: grant.rejectUntil }, effects);
   }
   return resources;
 }

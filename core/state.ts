@@ -81,7 +81,7 @@ export const grant = v.variant('phase', [
     rejectUntil: milliseconds,
     /** Until when it is kept: as long, or longer for a client that was away. */
     expiresAt: milliseconds,
-    /** Whether the client was away, so that it must be made to ask again when it returns. */
+    /** Whether the client is made to ask again after its next init, in case it has not heard. */
     isClientOwed: v.boolean(),
   }),
 ]);

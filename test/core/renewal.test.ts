@@ -10,7 +10,7 @@ import {
   lines,
   refOf,
 } from '../support/core.ts';
-import { commit, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
+import { clientHello, commit, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
 import type { Drive } from '../support/core.ts';
 import type { Effects } from '../../core/effect.ts';
 
@@ -125,7 +125,7 @@ test('[P14.8] an expiry beyond the longest timer is exact', () => {
   expect(runTo(driven, end).sent).toEqual(['client close token_gone']);
 });
 
-test('[P4.16] a client that was away when its flow ended is made to ask again after its next init', () => {
+test('[P4.16] a client whose flow ended is made to ask again after its every init, until the expiry that the gateway knew', () => {
   const rows = worldRows();
   rows.gateways?.push(row('gateways', { id: id('gw', 2), external_id: 'rack-2' }));
   const driven = driveWithFlow(rows);
@@ -140,7 +140,12 @@ test('[P4.16] a client that was away when its flow ended is made to ask again af
     `client resource_created_or_updated ${ids.resource}`,
   ];
   expect(lines(joinClient(driven, { connectedAt: 2000 }))).toEqual(expected);
-  expect(lines(joinClient(driven, { connectedAt: 3000 })).filter((line) => line.startsWith('client r'))).toEqual([]);
+  expect(lines(joinClient(driven, { connectedAt: 3000 })).filter((line) => line.startsWith('client r'))).toEqual([
+    gone,
+    back,
+  ]);
+  driven.now += day;
+  expect(lines(joinClient(driven, { connectedAt: 4000 })).filter((line) => line.startsWith('client r'))).toEqual([]);
 });
 
 test('[P13.3] a client that reconnects with other facts keeps its flow where a policy grants under them', () => {
@@ -243,4 +248,16 @@ test('[P4.20] a resource that held commits of one snapshot delete and insert els
   const position = { epoch: 1, lsn: added.lsn };
   const effects = driven.step({ type: 'snapshot', position, rows: worldRows(), commits: [removed, added] });
   expect(lines(effects)).toEqual([reject, gone, back]);
+});
+
+test('[P4.21] a client that was told on a socket that was dead is made to ask again after its next init', () => {
+  const driven = driveWithFlow();
+  const disabled = { disabled_at: '1970-01-01 00:00:00+00' };
+  expect(driven.commit(update('policies', disabled))).toEqual([reject, gone]);
+  expect(driven.commit(update('policies', { disabled_at: null }, disabled))).toEqual([back]);
+  driven.step({ type: 'connect', sessionId: 'client-again', hello: clientHello({ connectedAt: 2000 }) });
+  const told = lines(driven.step({ type: 'joined', sessionId: 'client-again' })).map((line) =>
+    line.replace('-again', ''),
+  );
+  expect(told).toEqual(['client init', gone, back]);
 });

@@ -110,7 +110,7 @@ function takeBack(storage: DurableObjectStorage, state: State, flowId: string, s
   if (!pair.success) return;
   const effects = noEffects();
   state.now = Date.now();
-  owe(state, pair.output, true, effects);
+  owe(state, pair.output, effects);
   for (const action of effects.saves) if (action.type !== 'put-session') save(storage.sql, action);
 }
 
