@@ -6,6 +6,7 @@ import { tableNames } from '../protocol/tables.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Change, WireRow } from '../protocol/commit.ts';
 import type { Effects } from './effect.ts';
+import type { ResourceRow, RowOf } from '../protocol/rows.ts';
 import type { TableName } from '../protocol/tables.ts';
 import type { Tables, TypedRow } from './tables.ts';
 import type { Touched } from './touched.ts';
@@ -19,7 +20,6 @@ export class Divergence extends Error {
 export function applyChanges(tables: Tables, changes: readonly Change[], effects: Effects): Touched {
   const touched = nothingTouched();
   for (const change of changes) applyChange(tables, change, touched, effects);
-  noteAddressing(tables, touched);
   return touched;
 }
 
@@ -39,7 +39,6 @@ export function applyRows(
     }
     for (const key of keysHeld(tables, table)) if (!keys.has(key)) removeRow(tables, table, key, touched, effects);
   }
-  noteAddressing(tables, touched);
   return touched;
 }
 
@@ -125,22 +124,36 @@ function isSame(a: TypedRow, b: TypedRow): boolean {
   return JSON.stringify(a.row) === JSON.stringify(b.row);
 }
 
-/** Compares each touched resource with what it was at first, so that a row replaced in one transaction counts as changed. */
-export function noteAddressing(tables: Tables, touched: Touched): void {
-  for (const [id, before] of touched.resourcesBefore) {
-    const after = tables.rows.resources.get(id);
-    if (after === undefined) continue;
-    const isMoved =
-      before.address !== after.address || before.type !== after.type || before.ip_stack !== after.ip_stack;
-    if (isMoved) touched.readdressed.add(id);
-    else if (JSON.stringify(before.filters) !== JSON.stringify(after.filters)) touched.refiltered.add(id);
+/** Compares what was touched with what it was at first, so that a row replaced in one transaction counts as changed. */
+export function compareWithBefore(tables: Tables, touched: Touched): void {
+  for (const before of touched.before.values()) {
+    if (before.table === 'resources') compareResource(tables, before.row, touched);
+    else if (before.table === 'clients') compareDevice(before.row, tables.rows.clients.get(before.row.id), touched);
+    else if (before.table === 'gateways') compareDevice(before.row, tables.rows.gateways.get(before.row.id), touched);
   }
+}
+
+function compareResource(tables: Tables, before: ResourceRow, touched: Touched): void {
+  const after = tables.rows.resources.get(before.id);
+  if (after === undefined) return;
+  const isMoved = before.address !== after.address || before.type !== after.type || before.ip_stack !== after.ip_stack;
+  if (isMoved) touched.readdressed.add(before.id);
+  else if (JSON.stringify(before.filters) !== JSON.stringify(after.filters)) touched.refiltered.add(before.id);
+}
+
+type Device = Pick<RowOf<'clients'> | RowOf<'gateways'>, 'id' | 'ipv4' | 'ipv6' | 'psk_base'>;
+
+function compareDevice(before: Device, after: Device | undefined, touched: Touched): void {
+  const isSame =
+    after === undefined ||
+    (before.ipv4 === after.ipv4 && before.ipv6 === after.ipv6 && before.psk_base === after.psk_base);
+  if (!isSame) touched.rekeyed.add(before.id);
 }
 
 /** Notes a row that is about to change or go. */
 function touchBefore(touched: Touched, before: TypedRow): void {
   touch(touched, before);
-  if (before.table === 'resources' && !touched.resourcesBefore.has(before.row.id)) {
-    touched.resourcesBefore.set(before.row.id, before.row);
-  }
+  if (before.table !== 'resources' && before.table !== 'clients' && before.table !== 'gateways') return;
+  const name = `${before.table}/${before.row.id}`;
+  if (!touched.before.has(name)) touched.before.set(name, before);
 }

@@ -1,15 +1,14 @@
 // Everything that follows from changed rows, in the turn that changed them: grants judged again, gateways told first, then
 // clients, then the sessions closed that may not go on.
 import { endGrant, grantsOfClient, grantsOfGateway, grantsOfResource } from './grants.ts';
-import { expectChangeAt, gatewaySession } from './state.ts';
+import { accountOf, expectChangeAt, gatewaySession } from './state.ts';
 import { tokenExpiry } from './expiry.ts';
 import { endSession, initGateway, sendFilters, takeEnding } from './sessions.ts';
 import { isPair, partners } from './tables.ts';
 import { judge } from './judge.ts';
 import { patchClient } from './patch.ts';
 import type { ActorId, ClientId, ResourceId } from '../protocol/ids.ts';
-import type { ClientSession, Grant, LiveGrant, Session, State } from './state.ts';
-import type { CloseCause } from '../protocol/reasons.ts';
+import type { ClientSession, Grant, LiveGrant, State } from './state.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
 import type { Touched } from './touched.ts';
@@ -25,17 +24,26 @@ export function settle(state: State, touched: Touched, slugBefore: string | null
     interrupted.set(grant.clientId, resources.add(grant.resourceId));
   }
   for (const resourceId of touched.refiltered) announceFilters(state, resourceId, effects);
+  const isSlugChanged = touched.everything && (accountOf(state)?.slug ?? null) !== slugBefore;
+  for (const session of state.sessions.values()) {
+    const isInitDue = isSlugChanged || touched.rekeyed.has(session.deviceId);
+    if (session.role !== 'gateway' || !session.joined || ending.has(session)) continue;
+    if (isInitDue) initGateway(state, session, effects, env);
+  }
   for (const session of state.sessions.values()) {
     if (session.role !== 'client' || !session.joined || ending.has(session)) continue;
     patchInReach(state, session, touched, interrupted.get(session.deviceId) ?? new Set(), effects);
   }
-  if (touched.everything) announceSlug(state, slugBefore, ending, effects, env);
   for (const [session, cause] of ending) endSession(state, session, cause, effects);
 }
 
-/** What a gateway was told of a resource whose address moved is void, whatever justifies the access. */
+/** What either side was told is void where an address or a key behind it changed, whatever justifies the access. */
 function isStanding(state: State, grant: LiveGrant, touched: Touched, effects: Effects): boolean {
-  if (!touched.readdressed.has(grant.resourceId)) return judge(state, grant, effects) !== null;
+  const isVoid =
+    touched.readdressed.has(grant.resourceId) ||
+    touched.rekeyed.has(grant.clientId) ||
+    touched.rekeyed.has(grant.gatewayId);
+  if (!isVoid) return judge(state, grant, effects) !== null;
   endGrant(state, grant, effects);
   return false;
 }
@@ -109,18 +117,4 @@ function isNamed(state: State, actorId: ActorId, resourceId: ResourceId): boolea
     if (groupId !== undefined && isPair(state.tables.groupsOfActor, actorId, groupId)) return true;
   }
   return false;
-}
-
-function announceSlug(
-  state: State,
-  slugBefore: string | null,
-  ending: ReadonlyMap<Session, CloseCause>,
-  effects: Effects,
-  env: Env,
-): void {
-  const [account] = state.tables.rows.accounts.values();
-  if (account === undefined || account.slug === slugBefore) return;
-  for (const session of state.sessions.values()) {
-    if (session.role === 'gateway' && session.joined && !ending.has(session)) initGateway(state, session, effects, env);
-  }
 }

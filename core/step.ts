@@ -2,7 +2,7 @@
 // deterministic. If it throws, the state is half changed: the caller drops it and reads it again from storage.
 import { accountOf, expectChangeAt } from './state.ts';
 import { renewalAt } from './expiry.ts';
-import { applyChanges, applyRows, noteAddressing } from './apply.ts';
+import { applyChanges, applyRows, compareWithBefore } from './apply.ts';
 import { connect, endOf, endSession, forgetSession, holdSession, joined } from './sessions.ts';
 import { createFlow, flowAuthorized, relayFromClient, relayFromGateway } from './flows.ts';
 import { clientView } from './view.ts';
@@ -87,11 +87,11 @@ function takeRows(
     if (input.type === 'snapshot') {
       touched = applyRows(state.tables, input.rows, effects);
       for (const { changes } of input.commits) merge(touched, applyChanges(state.tables, changes, effects));
-      noteAddressing(state.tables, touched);
       state.stale = false;
     }
     state.position = input.position;
   }
+  compareWithBefore(state.tables, touched);
   settle(state, touched, slugBefore, effects, env);
   effects.saves.push({ type: 'put-position', position: state.position });
 }
@@ -147,18 +147,9 @@ function takeMessage(
 
 function merge(into: Touched, more: Touched): void {
   into.everything ||= more.everything;
-  for (const key of [
-    'actors',
-    'tokens',
-    'clients',
-    'gateways',
-    'sites',
-    'resources',
-    'readdressed',
-    'refiltered',
-  ] as const) {
+  for (const key of ['actors', 'tokens', 'clients', 'gateways', 'sites', 'resources'] as const) {
     const target: { add(id: string): unknown } = into[key];
     for (const id of more[key]) target.add(id);
   }
-  for (const [id, row] of more.resourcesBefore) if (!into.resourcesBefore.has(id)) into.resourcesBefore.set(id, row);
+  for (const [name, row] of more.before) if (!into.before.has(name)) into.before.set(name, row);
 }

@@ -1,6 +1,5 @@
 // What a set of changes touched, as ids: the starting point of every re-evaluation. It may name too much, never too little.
 import { unreachable } from '../protocol/assert.ts';
-import type { ResourceRow } from '../protocol/rows.ts';
 import type { TypedRow } from './tables.ts';
 import type { ActorId, ClientId, GatewayId, ResourceId, SiteId, TokenId } from '../protocol/ids.ts';
 
@@ -17,8 +16,10 @@ export type Touched = {
   readonly readdressed: Set<ResourceId>;
   /** Resources whose filters changed: gateways that hold an access to them are told. */
   readonly refiltered: Set<ResourceId>;
-  /** Resources as they were before the first change that touched them. */
-  readonly resourcesBefore: Map<ResourceId, ResourceRow>;
+  /** Devices whose tunnel addresses or key seed changed: what either side of a flow was told of them is void. */
+  readonly rekeyed: Set<ClientId | GatewayId>;
+  /** Resources, clients and gateways as they were before the first change that touched them, by `table/id`. */
+  readonly before: Map<string, TypedRow>;
 };
 
 export function nothingTouched(): Touched {
@@ -32,7 +33,8 @@ export function nothingTouched(): Touched {
     resources: new Set(),
     readdressed: new Set(),
     refiltered: new Set(),
-    resourcesBefore: new Map(),
+    rekeyed: new Set(),
+    before: new Map(),
   };
 }
 

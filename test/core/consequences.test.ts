@@ -143,6 +143,7 @@ const cases: Readonly<Record<string, Case>> = {
     rows: (rows) => rows.gateway_groups?.push(row('gateway_groups', { id: id('site', 2) })),
     change: oneCommit(update('gateways', { group_id: id('site', 2) })),
   },
+  'gateway-address': edit(update('gateways', { ipv4: '100.64.7.8' })),
   'gateway-renamed': edit(update('gateways', { name: 'Other' })),
   'site-renamed': edit(update('gateway_groups', { name: 'Other' })),
   'site-deleted': edit(
