@@ -4,6 +4,8 @@ import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { ClosingLine } from './test/closing-line.ts';
 import { defineConfig } from 'vitest/config';
 
+// Limits for what has gone wrong, not for what is slow: a busy machine must not fail a test.
+const inProcess = { testTimeout: 30_000 };
 const withProcesses = { testTimeout: 60_000, hookTimeout: 60_000 };
 
 export default defineConfig({
@@ -16,6 +18,7 @@ export default defineConfig({
           name: 'unit',
           include: ['test/**/*.test.ts'],
           exclude: ['test/**/*.{pg,worker,e2e}.test.ts'],
+          ...inProcess,
         },
       },
       { test: { name: 'pg', include: ['test/**/*.pg.test.ts'], ...withProcesses } },
@@ -29,7 +32,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: 'worker', include: ['test/**/*.worker.test.ts'] },
+        test: { name: 'worker', include: ['test/**/*.worker.test.ts'], ...inProcess },
       },
     ],
   },
