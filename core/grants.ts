@@ -1,5 +1,5 @@
-// The grants held, with the indexes that revocation needs. A grant begins live, and ends in one of two ways: nothing is left
-// of it, or its gateway is still owed a reject.
+// The grants held, with the indexes that revocation needs. A grant begins live; once it has ended, it is kept as what is owed
+// to its gateway and its client, until the expiry that the gateway knew.
 import { bytesToHex } from './encoding.ts';
 import { clientSession, expectChangeAt, gatewaySession } from './state.ts';
 import { clientAwayMsMax, nextChangeAt } from './expiry.ts';
@@ -60,6 +60,11 @@ export function owe(state: State, pair: v.InferOutput<typeof grantPair>, effects
     isClientOwed,
   };
   settle(state, owed, effects);
+}
+
+/** Whether an access has ended, before the expiry that its gateway knew, and the gateway is away. */
+export function isOwedToAbsent(state: State, grant: Grant): boolean {
+  return grant.phase === 'owed' && grant.rejectUntil > state.now && gatewaySession(state, grant.gatewayId) === null;
 }
 
 /** Sends every reject that the gateway is owed, after its init. */

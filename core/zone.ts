@@ -29,7 +29,7 @@ type Chunks = Map<number, readonly Span[]>;
 
 const zones = new Map<string, Chunks>();
 
-/** Names whose spelling the pattern of {@link isTimeZone} does not cover. Factory, a placeholder, is left out. */
+/** Names whose spelling the pattern of {@link isTimeZone} does not cover. Factory, which names no zone, is left out. */
 const otherNames = new Set(
   (
     'Africa/Porto-Novo America/Blanc-Sablon America/Port-au-Prince Asia/Ust-Nera CET CST6CDT Cuba EET EST EST5EDT ' +

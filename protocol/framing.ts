@@ -4,8 +4,8 @@
 // ref as the very JSON value it came as, and a successful reply's response is exactly `{}`: devices drop anything else.
 import * as v from 'valibot';
 
-/** Bytes of one inbound frame, at most; a longer one closes the socket. */
-export const frameBytesMax = 64 * 1024;
+/** UTF-16 code units of one inbound frame, at most; a longer one closes the socket. */
+export const frameLengthMax = 64 * 1024;
 
 export type Ref = number | string | null;
 
@@ -28,7 +28,7 @@ export type ParsedFrame =
 
 /** Reads one text frame. Never throws: whatever is not a frame is `malformed`, with the reason in words. */
 export function parseFrame(text: string): ParsedFrame {
-  if (text.length > frameBytesMax) return { type: 'malformed', reason: `longer than ${frameBytesMax} bytes` };
+  if (text.length > frameLengthMax) return { type: 'malformed', reason: `longer than ${frameLengthMax} characters` };
   let json: unknown;
   try {
     json = JSON.parse(text);

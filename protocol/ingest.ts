@@ -67,7 +67,7 @@ export const statusAnswer = v.object({
   clients: count,
   gateways: count,
   flows: count,
-  /** Gateways that have yet to be told of an access that ended. */
+  /** Accesses that ended and whose gateway is away: it is told after its next init. */
   rejectsOwed: count,
   /** Rows that could not be read, as `table/key`, at most a hundred: they grant nothing. */
   unreadableRows: v.array(v.string()),

@@ -10,6 +10,7 @@ import {
   lines,
   refOf,
 } from '../support/core.ts';
+import { isOwedToAbsent } from '../../core/grants.ts';
 import { clientKey, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
 
 test('[P10.1] a client is told of a flow after its gateway has accepted it, and not before', () => {
@@ -193,8 +194,11 @@ test('[P9.1] a reject owed to an absent gateway follows its every init, until th
   const driven = driveWithFlow();
   driven.step({ type: 'closed', sessionId: 'gateway' });
   expect(driven.commit(remove('policies'))).toEqual([`client resource_deleted ${ids.resource}`]);
+  const owedToAbsent = () => [...driven.state.grants.values()].filter((grant) => isOwedToAbsent(driven.state, grant));
+  expect(owedToAbsent()).toHaveLength(1);
   const expected = ['gateway init', `gateway reject_access ${ids.client} ${ids.resource}`];
   expect(lines(joinGateway(driven, { connectedAt: 2000 }))).toEqual(expected);
+  expect(owedToAbsent()).toHaveLength(0);
   driven.step({ type: 'closed', sessionId: 'gateway' });
   expect(lines(joinGateway(driven, { connectedAt: 3000 }))).toEqual(expected);
   driven.now += 24 * 3_600_000;

@@ -1,7 +1,7 @@
 // Version 1 framing: what is read, and what the holder of a device's socket does with it.
 import { expect, test } from 'vitest';
 import fc from 'fast-check';
-import { decideFrame, frameBytesMax, parseFrame, replyFrame } from '../../protocol/framing.ts';
+import { decideFrame, frameLengthMax, parseFrame, replyFrame } from '../../protocol/framing.ts';
 
 test('[P15.20] whatever text arrives, reading it ends in a frame or in words, never in an exception', () => {
   fc.assert(
@@ -10,7 +10,7 @@ test('[P15.20] whatever text arrives, reading it ends in a frame or in words, ne
     }),
     { seed: 7 },
   );
-  expect(parseFrame('x'.repeat(frameBytesMax + 1)).type).toBe('malformed');
+  expect(parseFrame('x'.repeat(frameLengthMax + 1)).type).toBe('malformed');
 });
 
 test('[P15.21] a reply carries the ref as the JSON value it came as, and an empty response for ok', () => {

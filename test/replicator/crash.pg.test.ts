@@ -4,9 +4,9 @@ import pg from 'pg';
 import { migrate } from '../../dev/migrate.ts';
 import { removeDataDir, startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
 import { setRolePassword } from '../../dev/role-password.ts';
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { startFakeWorker } from '../support/fake-worker.ts';
 import { ingestKey, startReplicator } from '../support/replicator.ts';
 
@@ -20,6 +20,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await postgres.stop();
   await removeDataDir(dataDir);
+  rmSync(dirname(dataDir), { recursive: true, force: true });
 });
 
 test('[P2.22] after a crash of Postgres every commit has been applied once, in order, without a snapshot', async () => {

@@ -19,6 +19,7 @@ import {
 } from './sockets.ts';
 import { emptyState } from '../../core/state.ts';
 import { hello as helloSchema, helloHeader, linkUp } from '../../protocol/link.ts';
+import { isOwedToAbsent } from '../../core/grants.ts';
 import { load, migrate, save, saveMeta } from './storage.ts';
 import { pushFrame, replyFrame } from '../../protocol/framing.ts';
 import { receive } from '../../core/receive.ts';
@@ -75,15 +76,14 @@ export class Account extends DurableObject<Env> {
   status(): StatusAnswer {
     const { position, term, stale, sessions, grants, tables } = this.#state;
     const roles = [...sessions.values()].map(({ role }) => role);
-    const phases = [...grants.values()].map(({ phase }) => phase);
     return {
       position,
       term,
       stale,
       clients: roles.filter((role) => role === 'client').length,
       gateways: roles.filter((role) => role === 'gateway').length,
-      flows: phases.filter((phase) => phase === 'live').length,
-      rejectsOwed: phases.filter((phase) => phase === 'owed').length,
+      flows: [...grants.values()].filter(({ phase }) => phase === 'live').length,
+      rejectsOwed: [...grants.values()].filter((grant) => isOwedToAbsent(this.#state, grant)).length,
       unreadableRows: [...tables.unreadable].slice(0, 100),
     };
   }

@@ -4,7 +4,7 @@
 //
 // Order: the object admits, the device gets its 101, its join is answered, the object is told `joined` and sends `init`.
 import * as v from 'valibot';
-import { decideFrame, frameBytesMax, parseFrame, pushFrame } from '../../protocol/framing.ts';
+import { decideFrame, frameLengthMax, parseFrame, pushFrame } from '../../protocol/framing.ts';
 import { deviceFrameMark, helloHeader, linkDown, refusal } from '../../protocol/link.ts';
 import { closes, refusalOf } from '../../protocol/reasons.ts';
 import { idleMsByRole } from '../../protocol/roles.ts';
@@ -86,8 +86,8 @@ type Link = {
 };
 
 function fromDevice(link: Link, data: string | ArrayBuffer): void {
-  if (typeof data !== 'string' || data.length > frameBytesMax) {
-    end(link, 1009, `expected text frames of at most ${frameBytesMax} bytes`);
+  if (typeof data !== 'string' || data.length > frameLengthMax) {
+    end(link, 1009, `expected text frames of at most ${frameLengthMax} characters`);
     return;
   }
   const parsed = parseFrame(data);
