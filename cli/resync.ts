@@ -1,13 +1,12 @@
 // `drawbridge resync`: has accounts delivered by snapshot again. It emits a signed message into the database's own stream; the
 // replicator obeys when it reads it there.
-import { createHmac } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as v from 'valibot';
 import type { Client } from 'pg';
 import { UsageError } from '../dev/command.ts';
 import { accountId } from '../protocol/ids.ts';
-import { everyAccount, resyncText, type ResyncAccount, type ResyncMessage } from '../protocol/resync.ts';
-import { messagePrefix } from '../replicator/snapshot.ts';
+import { everyAccount, messagePrefix } from '../protocol/steering.ts';
+import { composeSteering } from '../replicator/steering.ts';
 import { atMost, readArguments, required } from './arguments.ts';
 import { program, type Command, type Outcome } from './command.ts';
 import { withDatabase } from './database.ts';
@@ -54,19 +53,12 @@ rows still allow is not interrupted, what they do not is ended. It is the way ou
   },
 };
 
-/** The message's content, signed. `at`: milliseconds since 1970-01-01 UTC. */
-export function composeResync(account: ResyncAccount, at: number, key: string): string {
-  const mac = createHmac('sha256', key).update(resyncText({ account, at })).digest('hex');
-  const message: ResyncMessage = { type: 'resync', account, at, mac };
-  return JSON.stringify(message);
-}
-
 /** Returns the message's position, in Postgres's notation. */
 async function requestResync(db: Client, account: Account | null, key: string): Promise<string> {
   const named = account === null ? everyAccount : v.parse(accountId, account.id);
   const { rows } = await db.query<{ lsn: string }>('select pg_logical_emit_message(true, $1, $2)::text as lsn', [
     messagePrefix,
-    composeResync(named, Date.now(), key),
+    composeSteering({ type: 'resync', account: named, at: Date.now() }, key),
   ]);
   return rows[0]?.lsn ?? '';
 }

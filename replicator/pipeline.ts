@@ -9,16 +9,15 @@ import { createAssembler, type Assembler, type Transaction } from './assemble.ts
 import { Bookkeeping, type Remembered } from './bookkeeping.ts';
 import { Carrier } from './carry.ts';
 import type { AccountId } from '../protocol/ids.ts';
-import { everyAccount } from '../protocol/resync.ts';
+import { everyAccount, type ResyncAccount, type Steering } from '../protocol/steering.ts';
 import { publication, type Config } from './config.ts';
 import { clientConfig } from './connection.ts';
 import { createDecoder, type Decoder } from './decode.ts';
 import { addLane, addLaneWithoutHistory, countWithoutHistory, createLanes, resync, type Lanes } from './lanes.ts';
 import type { Log } from './log.ts';
 import type { Post } from './post.ts';
-import { parseResync } from './resync.ts';
+import { parseSteering } from './steering.ts';
 import type { Slot } from './slot.ts';
-import { parseMarker } from './snapshot.ts';
 import { Snapshots } from './snapshots.ts';
 import type { PipelineReport } from './status.ts';
 import { widenXid, type Xid } from './visibility.ts';
@@ -77,6 +76,7 @@ export class Pipeline {
     this.#snapshots = new Snapshots({
       connection: clientConfig(config.databaseUrl),
       markerClient: client,
+      markerKey: config.ingestKeys[0] ?? '',
       lanes: this.#lanes,
       unseen: () => this.#ack.unseen(),
       perform: (commands) => this.#carrier.perform(commands),
@@ -169,24 +169,25 @@ export class Pipeline {
 
   /** A transaction has left the stream: it is posted before this returns. */
   #take(transaction: Transaction, xid: Xid): void {
-    const resyncs = this.#resyncsIn(transaction);
+    const steering = transaction.messages.flatMap(
+      (message) => parseSteering(message, this.#options.config.ingestKeys) ?? [],
+    );
+    const resyncs = steering.flatMap((message) => (message.type === 'resync' ? this.#named(message.account) : []));
     // An account to resynchronize counts as concerned, so that the request outlives a crash before its snapshot.
     this.#ack.open({ lsn: transaction.lsn, xid, accounts: new Set([...transaction.byAccount.keys(), ...resyncs]) });
     this.#carrier.carry(transaction, xid);
     for (const account of resyncs) this.#carrier.perform(resync(this.#lanes, account));
-    for (const message of transaction.messages) {
-      const id = parseMarker(message);
-      if (id !== null) this.#snapshots.marker(id, transaction.lsn);
-    }
+    for (const message of steering) this.#obey(message, transaction);
     this.#bookkeeping.kick();
   }
 
-  #resyncsIn({ messages }: Transaction): readonly AccountId[] {
-    const asked = messages.flatMap((message) => parseResync(message, this.#options.config.ingestKeys) ?? []);
+  #obey(message: Steering, transaction: Transaction): void {
+    if (message.type === 'marker') this.#snapshots.marker(message.id, transaction.lsn);
+  }
+
+  #named(account: ResyncAccount): readonly AccountId[] {
     const known = this.#lanes.byAccount;
-    return asked.flatMap((account) =>
-      account === everyAccount ? [...known.keys()] : known.has(account) ? [account] : [],
-    );
+    return account === everyAccount ? [...known.keys()] : known.has(account) ? [account] : [];
   }
 
   /** A marker is read only by reading on: at the window reading waits for snapshots, at twice the window it gives them up. */

@@ -8,7 +8,9 @@ import type { ClientBase, CustomTypesConfig } from 'pg';
 import { must } from '../protocol/assert.ts';
 import type { WireRow, WireValue } from '../protocol/commit.ts';
 import type { AccountId } from '../protocol/ids.ts';
+import { messagePrefix } from '../protocol/steering.ts';
 import { accountColumn, tableNames, type TableName } from '../protocol/tables.ts';
+import { composeSteering } from './steering.ts';
 import { decoderOf } from './value.ts';
 import { isVisible, parsePgSnapshot, type PgSnapshot, type Xid } from './visibility.ts';
 
@@ -16,9 +18,6 @@ export type AccountRows = {
   readonly seen: PgSnapshot;
   readonly rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>;
 };
-
-/** The prefix of every message of ours in the stream. */
-export const messagePrefix = 'drawbridge';
 
 const attemptsMax = 200;
 
@@ -52,24 +51,9 @@ export async function readAccount(
 }
 
 /** Emits the marker that closes a snapshot. `client` is another session than the one that read the rows. */
-export async function emitMarker(client: ClientBase, id: string): Promise<void> {
-  await client.query('select pg_logical_emit_message(true, $1, $2)', [
-    messagePrefix,
-    JSON.stringify({ type: 'marker', id }),
-  ]);
-}
-
-/** The id of a marker, or null for any other message. */
-export function parseMarker(message: { readonly prefix: string; readonly content: string }): string | null {
-  if (message.prefix !== messagePrefix) return null;
-  try {
-    const value: unknown = JSON.parse(message.content);
-    const isMarker = typeof value === 'object' && value !== null && 'type' in value && value.type === 'marker';
-    return isMarker && 'id' in value && typeof value.id === 'string' ? value.id : null;
-  } catch {
-    // Any role may emit messages under any prefix: what cannot be read is not ours.
-    return null;
-  }
+export async function emitMarker(client: ClientBase, id: string, key: string): Promise<void> {
+  const content = composeSteering({ type: 'marker', id }, key);
+  await client.query('select pg_logical_emit_message(true, $1, $2)', [messagePrefix, content]);
 }
 
 async function currentSnapshot(client: ClientBase): Promise<PgSnapshot> {

@@ -15,6 +15,8 @@ export type SnapshotsOptions = {
   readonly connection: pg.ClientConfig;
   /** Emits the markers. */
   readonly markerClient: pg.ClientBase;
+  /** Signs the markers. */
+  readonly markerKey: string;
   readonly lanes: Lanes;
   /** Transactions that have left the stream and that no snapshot has seen yet. */
   readonly unseen: () => readonly Xid[];
@@ -116,7 +118,7 @@ export class Snapshots {
       this.#pump();
       return;
     }
-    await emitMarker(this.#options.markerClient, id);
+    await emitMarker(this.#options.markerClient, id, this.#options.markerKey);
   }
 
   #abandon(id: string, reason: string): void {
