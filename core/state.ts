@@ -11,7 +11,7 @@ import type { Tables } from './tables.ts';
 const milliseconds = v.number();
 
 const sessionFacts = {
-  /** Unique per connection; a redial of the same connection keeps it. */
+  /** Unique per admission: a redial of the same connection gets another one. */
   id: v.string(),
   tokenId: ids.tokenId,
   publicKey: v.string(),

@@ -1,17 +1,41 @@
 // The internal socket between the edge, which holds a device's socket, and the Account object: one per device, versioned.
 //
-// The edge introduces the device by a Hello in the upgrade request; the object admits it (101) or refuses (Refusal as
-// JSON). After that the edge sends LinkUp as JSON text. The object sends either a device frame, verbatim behind `=`, which
-// the edge passes on without reading, or LinkDown as JSON text.
+// The edge introduces the device by a Hello in the upgrade request; the object admits it (101 with a Welcome) or refuses
+// (Refusal as JSON). After that the edge sends LinkUp as JSON text. The object sends either a device frame, verbatim behind
+// `=`, which the edge passes on without reading, or LinkDown as JSON text. Every `probeMsByRole` the edge sends `probe`, which
+// the platform answers with `probeAnswer` without waking the object.
+//
+// Version 1 knew neither Welcome nor probe. Edge and object may be of different versions: an invocation that holds a socket
+// runs its old code as long as that socket lives, and an object that is awake runs its own for minutes after a deploy.
 import * as v from 'valibot';
 import { accountId, tokenId } from './ids.ts';
 import { tokenTypeOfRole } from './roles.ts';
+import type { Role } from './roles.ts';
 
-/** The version of this contract; an object accepts this one and the one before it. */
-export const linkVersion = 1;
+/** The version of this contract; an object accepts this one, the one before it, and later ones as far as it knows them. */
+export const linkVersion = 2;
+
+/** The oldest version that is accepted. */
+export const linkVersionMin = linkVersion - 1;
+
+/** The first version in which probes are sent and answered. */
+export const linkVersionOfProbes = 2;
 
 /** The upgrade request's header that carries the Hello as JSON, percent-encoded. */
 export const helloHeader = 'x-drawbridge-hello';
+
+/** The header of the object's 101 that carries the Welcome as JSON. */
+export const welcomeHeader = 'x-drawbridge-welcome';
+
+/** What the edge sends to see whether the object's end is there, and what it is answered. */
+export const probe = 'probe';
+export const probeAnswer = 'alive';
+
+/** How often a probe is sent, in milliseconds. */
+export const probeMsByRole = { client: 60_000, gateway: 30_000 } as const satisfies Record<Role, number>;
+
+/** Probes in a row that stay without an answer until either side takes the socket for dead. */
+export const probesMissedMax = 2;
 
 /** Marks a device frame on the way down. */
 export const deviceFrameMark = '=';
@@ -22,7 +46,7 @@ const shortText = v.pipe(v.string(), v.maxLength(255));
 const publicKey = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/));
 
 export const hello = v.object({
-  version: v.literal(linkVersion),
+  version: v.pipe(v.number(), v.integer(), v.minValue(linkVersionMin)),
   role: v.picklist(['client', 'gateway']),
   account: accountId,
   token: v.object({ id: tokenId, type: v.picklist(Object.values(tokenTypeOfRole)), secret: v.string() }),
@@ -41,6 +65,22 @@ export const hello = v.object({
   connectedAt: v.pipe(v.number(), v.safeInteger()),
 });
 export type Hello = v.InferOutput<typeof hello>;
+
+/** What an object says of itself when it admits a device. */
+export const welcome = v.object({
+  version: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  /** When the inner socket is lost, the edge dials again at a point chosen evenly within this time, milliseconds. */
+  redialMs: v.pipe(v.number(), v.minValue(1000), v.maxValue(20_000)),
+});
+export type Welcome = v.InferOutput<typeof welcome>;
+
+/** What an object of version 1, which sends none, is taken to have said. */
+export const noWelcome: Welcome = { version: 1, redialMs: 1000 };
+
+/** The window for an object with this many sockets: 200 dials a second, between 1 and 20 seconds. */
+export function redialMsFor(sockets: number): number {
+  return Math.min(20_000, Math.max(1000, sockets * 5));
+}
 
 /** Why a connection was refused, as the edge tells the device. */
 export const refusal = v.object({

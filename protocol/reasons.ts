@@ -36,6 +36,14 @@ export function refusalOf(code: RefusalCode): Refusal {
   return { status, code, detail, retryAfterSeconds: retry };
 }
 
+/**
+ * Whether dialling again for a device that is connected cannot help: it is refused for what it is, or a newer connection of it
+ * is in place. Any other refusal may pass.
+ */
+export function isFinal({ status, code }: Refusal): boolean {
+  return status < 500 || code === 'superseded';
+}
+
 /** A connection whose parameters are wrong; `detail` names the parameter and what was expected. */
 export function invalidParameters(detail: string): Refusal {
   return { status: 400, code: 'invalid_connect_params', detail, retryAfterSeconds: 60 };
@@ -53,6 +61,8 @@ export const closes = {
   disabled: { code: 1000, reason: 'the account or the actor is disabled', signOut: false },
   internal_error: { code: 1011, reason: 'the message could not be handled', signOut: false },
   restart: { code: 1012, reason: 'the service restarts', signOut: false },
+  recycled: { code: 1012, reason: 'the connection is renewed: connect again', signOut: false },
+  overloaded: { code: 1013, reason: 'more was sent than can be kept while the account is away', signOut: false },
 } as const satisfies Record<string, { code: number; reason: string; signOut: boolean }>;
 
 export type CloseCause = keyof typeof closes;

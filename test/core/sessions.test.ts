@@ -112,3 +112,14 @@ test("[P8.1] a connection under a new key or address writes no row, and a change
   driven.commit(update('clients', { external_id: 'renamed' }));
   expect(driven.state.sessions.get('b')).toMatchObject({ publicKey, remoteIp: '198.51.100.1' });
 });
+
+test('[P4.703] a redial takes the place of its own session, and never that of a newer connection of the device', () => {
+  const driven = drive();
+  driven.step({ type: 'connect', sessionId: 'first', hello: clientHello({ connectedAt: 1000 }) });
+  expect(
+    lines(driven.step({ type: 'connect', sessionId: 'again', hello: clientHello({ connectedAt: 1000 }) })),
+  ).toEqual(['first close superseded']);
+  driven.step({ type: 'connect', sessionId: 'newer', hello: clientHello({ connectedAt: 2000 }) });
+  expect(codeOf(driven, clientHello({ connectedAt: 1000 }))).toBe('superseded');
+  expect([...driven.state.sessions.keys()]).toEqual(['newer']);
+});

@@ -7,7 +7,7 @@ import type { LsnText } from '../../protocol/lsn.ts';
 import type { TableName } from '../../protocol/tables.ts';
 import * as v from 'valibot';
 import { commit as commitSchema, delivery as deliverySchema } from '../../protocol/commit.ts';
-import { hello as helloSchema } from '../../protocol/link.ts';
+import { hello as helloSchema, linkVersion } from '../../protocol/link.ts';
 import { lsnToText } from '../../protocol/lsn.ts';
 
 /** The id made of one letter or digit and a number: `id('c', 1)`. */
@@ -171,7 +171,7 @@ export function commitsDelivery(from: number | null, commits: readonly Commit[],
 
 export function clientHello(changes: object = {}): Hello {
   return v.parse(helloSchema, {
-    version: 1,
+    version: linkVersion,
     role: 'client',
     account: ids.account,
     token: { id: ids.clientToken, type: 'client', secret: clientSecret },

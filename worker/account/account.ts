@@ -12,15 +12,18 @@ import {
   answerClose,
   attach,
   closeSocket,
+  dropSocket,
   openSessions,
+  openSockets,
   sendFrame,
   sessionIdOf,
   socketOf,
 } from './sockets.ts';
 import { emptyState } from '../../core/state.ts';
-import { hello as helloSchema, helloHeader, linkUp } from '../../protocol/link.ts';
+import * as link from '../../protocol/link.ts';
 import { isOwedToAbsent } from '../../core/grants.ts';
-import { load, migrate, save, saveMeta } from './storage.ts';
+import { linkVersionSince, load, migrate, save, saveMeta } from './storage.ts';
+import { outdatedSockets, silentSockets } from './liveness.ts';
 import { pushFrame, replyFrame } from '../../protocol/framing.ts';
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
@@ -31,8 +34,8 @@ import * as log from '../log.ts';
 import type { Answer, Delivery } from '../../protocol/commit.ts';
 import type { Effects, Send } from '../../core/effect.ts';
 import type { Env } from '../env.ts';
-import type { Hello, Refusal } from '../../protocol/link.ts';
 import type { Input } from '../../core/input.ts';
+import type { Role } from '../../protocol/roles.ts';
 import type { State } from '../../core/state.ts';
 import type { StatusAnswer } from '../../protocol/ingest.ts';
 
@@ -45,16 +48,25 @@ const tokenWaitMsMax = 3000;
 /** Connections that wait for a token's row at the same time, at most. */
 const waitersMax = 1000;
 
+/** Sockets are looked at for silence this often at most, milliseconds: all of them, or those of one role. */
+const silenceMs = { client: 10_000, gateway: 1000 } as const satisfies Record<Role, number>;
+
 export class Account extends DurableObject<Env> {
   #state: State;
   #alarmAt: number | null = null;
   #failures: { lsn: string; times: number } = { lsn: '', times: 0 };
   readonly #waiters = new Set<() => void>();
+  /** When this version of the link first ran here. */
+  readonly #since: number;
+  readonly #silenceSeenAt = { client: 0, gateway: 0 };
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage);
+    this.#since = linkVersionSince(ctx.storage.sql, link.linkVersion, Date.now());
+    ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(link.probe, link.probeAnswer));
     this.#state = this.#load();
+    this.#wakeAt(outdatedSockets(ctx, this.#since, Date.now()).nextAt);
   }
 
   /** Takes one delivery of the change stream. The answer leaves once everything it reports is durable. */
@@ -90,19 +102,23 @@ export class Account extends DurableObject<Env> {
 
   /** The internal upgrade: 101 with the socket of an admitted session, else 200 with a Refusal. */
   override async fetch(request: Request): Promise<Response> {
-    const header = decodeURIComponent(request.headers.get(helloHeader) ?? '');
-    const hello = v.parse(helloSchema, JSON.parse(header));
+    const header = decodeURIComponent(request.headers.get(link.helloHeader) ?? '');
+    const hello = v.parse(link.hello, JSON.parse(header));
     const admission = await this.#admit(hello, Date.now() + tokenWaitMsMax);
-    return admission instanceof WebSocket
-      ? new Response(null, { status: 101, webSocket: admission })
-      : Response.json(admission);
+    if (!(admission instanceof WebSocket)) return Response.json(admission);
+    const redialMs = link.redialMsFor(openSockets(this.ctx).length);
+    const welcome = JSON.stringify({ version: link.linkVersion, redialMs } satisfies link.Welcome);
+    return new Response(null, { status: 101, webSocket: admission, headers: { [link.welcomeHeader]: welcome } });
   }
 
   override webSocketMessage(socket: WebSocket, data: string | ArrayBuffer): void {
     try {
-      const message = v.parse(linkUp, JSON.parse(typeof data === 'string' ? data : ''));
+      const message = v.parse(link.linkUp, JSON.parse(typeof data === 'string' ? data : ''));
       const sessionId = sessionIdOf(socket);
-      if (!this.#state.sessions.has(sessionId)) closeSocket(socket, 'restart');
+      const role = this.#state.sessions.get(sessionId)?.role;
+      // Before a gateway may be chosen.
+      if (role === 'client' && message.type === 'message') this.#dropSilent('gateway');
+      if (role === undefined) dropSocket(socket);
       else if (message.type === 'joined') this.#run({ type: 'joined', sessionId });
       else this.#run({ type: 'message', sessionId, event: message.event, payload: message.payload, ref: message.ref });
     } catch (cause) {
@@ -124,7 +140,10 @@ export class Account extends DurableObject<Env> {
   override alarm(): void {
     this.#alarmAt = null;
     try {
+      this.#dropSilent('gateway');
+      this.#dropSilent('client');
       this.#run({ type: 'tick' });
+      this.#recycle();
     } catch (cause) {
       log.error('tick_failed', cause);
       this.#wakeAt(Date.now() + 1000);
@@ -175,13 +194,14 @@ export class Account extends DurableObject<Env> {
   }
 
   /** Asks the core; while it does not know the token yet, again after each delivery until `deadline`. */
-  async #admit(hello: Hello, deadline: number): Promise<WebSocket | Refusal> {
+  async #admit(hello: link.Hello, deadline: number): Promise<WebSocket | link.Refusal> {
     for (;;) {
       const sessionId = crypto.randomUUID();
       const { admission } = this.#run({ type: 'connect', sessionId, hello });
       if (admission?.type === 'admitted') {
         const pair = new WebSocketPair();
-        acceptSocket(this.ctx, pair[1], admission.session);
+        const { session } = admission;
+        acceptSocket(this.ctx, pair[1], session, { version: hello.version, acceptedAt: Date.now() });
         return pair[0];
       }
       const refusal = admission?.refusal ?? refusalOf('unavailable');
@@ -202,6 +222,26 @@ export class Account extends DurableObject<Env> {
       const timer = setTimeout(wake, timeoutMs);
       this.#waiters.add(wake);
     });
+  }
+
+  #dropSilent(role: Role): void {
+    const now = Date.now();
+    if (now - this.#silenceSeenAt[role] < silenceMs[role]) return;
+    this.#silenceSeenAt[role] = now;
+    for (const socket of silentSockets(this.ctx, now, role)) {
+      log.warn('session_silent', { role });
+      dropSocket(socket);
+      this.#forget(socket);
+    }
+  }
+
+  #recycle(): void {
+    const { due, nextAt } = outdatedSockets(this.ctx, this.#since, Date.now());
+    for (const socket of due) {
+      closeSocket(socket, 'recycled');
+      this.#forget(socket);
+    }
+    this.#wakeAt(nextAt);
   }
 
   #forget(socket: WebSocket): void {

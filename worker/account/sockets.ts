@@ -7,19 +7,45 @@ import { session as sessionSchema } from '../../core/state.ts';
 import * as log from '../log.ts';
 import type { CloseCause } from '../../protocol/reasons.ts';
 import type { LinkDown } from '../../protocol/link.ts';
+import type { Role } from '../../protocol/roles.ts';
 import type { Session } from '../../core/state.ts';
 
-const attachment = v.object({ version: v.literal(1), session: sessionSchema });
+const linkFacts = v.object({
+  /** The version of the link that the edge speaks. */
+  version: v.number(),
+  /** When the socket was accepted, milliseconds since 1970-01-01 UTC. */
+  acceptedAt: v.number(),
+});
+export type LinkFacts = v.InferOutput<typeof linkFacts>;
+
+/** Version 1 knew nothing of the link, which was version 1 too. */
+const attachment = v.variant('version', [
+  v.pipe(
+    v.object({ version: v.literal(1), session: sessionSchema }),
+    v.transform(({ session }) => ({ link: { version: 1, acceptedAt: 0 }, session })),
+  ),
+  v.object({ version: v.literal(2), link: linkFacts, session: sessionSchema }),
+]);
 
 /** Takes over `socket` for `session`, in a way that lets the object sleep. */
-export function acceptSocket(ctx: DurableObjectState, socket: WebSocket, session: Session): void {
-  ctx.acceptWebSocket(socket, [session.id]);
-  attach(socket, session);
+export function acceptSocket(ctx: DurableObjectState, socket: WebSocket, session: Session, link: LinkFacts): void {
+  ctx.acceptWebSocket(socket, [session.id, session.role]);
+  store(socket, session, link);
 }
 
 /** Stores the session's facts with its socket. */
 export function attach(socket: WebSocket, session: Session): void {
-  socket.serializeAttachment({ version: 1, session } satisfies v.InferInput<typeof attachment>);
+  store(socket, session, factsOf(socket)?.link ?? { version: 1, acceptedAt: 0 });
+}
+
+function store(socket: WebSocket, session: Session, link: LinkFacts): void {
+  socket.serializeAttachment({ version: 2, link, session } satisfies v.InferInput<typeof attachment>);
+}
+
+/** What is stored with a socket; null when it cannot be read. */
+export function factsOf(socket: WebSocket): { readonly session: Session; readonly link: LinkFacts } | null {
+  const parsed = v.safeParse(attachment, socket.deserializeAttachment());
+  return parsed.success ? parsed.output : null;
 }
 
 export function socketOf(ctx: DurableObjectState, sessionId: string): WebSocket | null {
@@ -28,20 +54,23 @@ export function socketOf(ctx: DurableObjectState, sessionId: string): WebSocket 
 
 /** The session that a socket was accepted for; empty when its facts cannot be read. */
 export function sessionIdOf(socket: WebSocket): string {
-  const parsed = v.safeParse(attachment, socket.deserializeAttachment());
-  return parsed.success ? parsed.output.session.id : '';
+  return factsOf(socket)?.session.id ?? '';
 }
 
-/** The sessions of all open sockets. One whose facts cannot be read is closed: the edge connects it again. */
+/** The sessions of all open sockets. One whose facts cannot be read is dropped. */
 export function openSessions(ctx: DurableObjectState): Session[] {
-  return ctx.getWebSockets().flatMap((socket) => {
-    if (socket.readyState !== WebSocket.OPEN) return [];
-    const parsed = v.safeParse(attachment, socket.deserializeAttachment());
-    if (parsed.success) return [parsed.output.session];
+  return openSockets(ctx).flatMap((socket) => {
+    const facts = factsOf(socket);
+    if (facts !== null) return [facts.session];
     log.warn('attachment_unreadable');
-    closeSocket(socket, 'restart');
+    dropSocket(socket);
     return [];
   });
+}
+
+/** The open sockets of one role, or all. */
+export function openSockets(ctx: DurableObjectState, role?: Role): WebSocket[] {
+  return ctx.getWebSockets(role).filter(({ readyState }) => readyState === WebSocket.OPEN);
 }
 
 /** Sends a device frame, verbatim. */
@@ -54,6 +83,11 @@ export function closeSocket(socket: WebSocket, cause: CloseCause): void {
   const { code, reason, signOut } = closes[cause];
   trySend(socket, JSON.stringify({ type: 'close', code, reason, signOut } satisfies LinkDown));
   answerClose(socket, code, reason);
+}
+
+/** Ends this socket alone: the edge keeps the device's, and dials again. */
+export function dropSocket(socket: WebSocket): void {
+  answerClose(socket, closes.restart.code, closes.restart.reason);
 }
 
 /** Closes with a legal code: 1005, 1006 and 1015 only ever describe a close, and may not be sent. */

@@ -95,7 +95,16 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
   unreachable(action);
 }
 
-export function saveMeta(sql: SqlStorage, name: 'position' | 'term' | 'stale', value: string): void {
+/** When objects of this link version first ran here, milliseconds since 1970-01-01 UTC; notes `now` when that is from now on. */
+export function linkVersionSince(sql: SqlStorage, version: number, now: number): number {
+  const [row] = sql.exec<{ value: string }>("select value from meta where name = 'link'").toArray();
+  const [noted, since] = (row?.value ?? '').split(' ');
+  if (noted === String(version)) return Number(since);
+  saveMeta(sql, 'link', `${version} ${now}`);
+  return now;
+}
+
+export function saveMeta(sql: SqlStorage, name: 'position' | 'term' | 'stale' | 'link', value: string): void {
   sql.exec(
     'insert into meta (name, value) values (?, ?) on conflict do update set value = excluded.value where value <> excluded.value',
     name,

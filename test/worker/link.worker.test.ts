@@ -1,0 +1,57 @@
+// The holder of a device's socket at the edge: its bounds, over real socket pairs and under a clock that the test turns.
+import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { idleMsByRole } from '../../protocol/roles.ts';
+import { Link } from '../../worker/edge/link.ts';
+import { noWelcome } from '../../protocol/link.ts';
+import { Device } from './device.ts';
+import type { Role } from '../../protocol/roles.ts';
+
+beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }));
+afterEach(() => void vi.useRealTimers());
+
+test('[P15.710] an edge asks a device to connect anew after 12 hours, give or take a tenth', async () => {
+  for (const [chance, hours] of [
+    [0, 10.8],
+    [0.5, 12],
+  ] as const) {
+    vi.spyOn(Math, 'random').mockReturnValueOnce(chance);
+    const { device } = linked('client');
+    const stepMs = idleMsByRole.client - 1000;
+    let leftMs = hours * 3_600_000;
+    for (; leftMs > stepMs; leftMs -= stepMs) await heartbeat(device, stepMs);
+    await heartbeat(device, leftMs - 1);
+    await heartbeat(device, 1);
+    expect(await device.closed).toMatchObject({ code: 1012, reason: expect.stringContaining('connect again') });
+  }
+});
+
+test('[P15.711] a device that is silent for longer than its role may be is closed, and its account is told', async () => {
+  for (const role of ['client', 'gateway'] as const) {
+    const { device, object } = linked(role);
+    await heartbeat(device, idleMsByRole[role] - 1);
+    await vi.advanceTimersByTimeAsync(1);
+    expect((await device.closed).reason).toContain('silent');
+    expect((await object.closed).reason).toContain('silent');
+    expect(vi.getTimerCount()).toBe(0);
+  }
+});
+
+const heartbeatFrame = { topic: 'phoenix', event: 'heartbeat', payload: {}, ref: 1 };
+
+async function heartbeat(device: Device, thenMs: number): Promise<void> {
+  device.send(heartbeatFrame);
+  await device.frame();
+  await vi.advanceTimersByTimeAsync(thenMs);
+}
+
+/** A device and its account's end, with the edge between them. */
+function linked(role: Role) {
+  const [outer, inner] = [new WebSocketPair(), new WebSocketPair()];
+  const object = new Device(inner[1]);
+  const refused = { status: 503, code: 'unavailable', detail: 'gone', retryAfterSeconds: 1 };
+  new Link(outer[1], role, async () => await Promise.resolve({ type: 'refused', refusal: refused })).start(
+    inner[0],
+    noWelcome,
+  );
+  return { device: new Device(outer[0]), object };
+}
