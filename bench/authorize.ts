@@ -5,6 +5,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { performance } from 'node:perf_hooks';
 import * as v from 'valibot';
 import { compileConditions, evaluate } from '../core/condition.ts';
+import { StoredMemberships } from '../test/support/stored-memberships.ts';
 import { emptyState } from '../core/state.ts';
 import { factsOf } from '../core/access.ts';
 import { hello } from '../protocol/link.ts';
@@ -21,7 +22,8 @@ const id = (kind: number, n = 0) => `0000000${kind}-0000-4000-8000-${String(n).p
 const account_id = id(1);
 const secret = 's'.repeat(32);
 
-const state = emptyState();
+const stored = new StoredMemberships();
+const state = emptyState(stored);
 let steps = 0;
 take({ type: 'snapshot', position: { epoch: 1, lsn: lsnToText(1n) }, rows: accountRows(), commits: [] });
 connect('gateway', id(6, 2), 'rack', { token: { id: id(6, 2), type: 'gateway_group', secret } });
@@ -58,7 +60,9 @@ function take(input: Input): Effects {
       hmacSha256: (key, data) => createHmac('sha256', key).update(data).digest(),
     },
   };
-  return step(state, input, env);
+  const effects = step(state, input, env);
+  for (const action of effects.saves) stored.save(action);
+  return effects;
 }
 
 function answer({ sends }: Effects): void {
@@ -81,12 +85,11 @@ function scan(resourceId: string): number {
   let granting = 0;
   const client = [...state.sessions.values()].find(({ role }) => role === 'client');
   if (client?.role !== 'client') return 0;
+  const memberships = [...stored.rows.values()];
   const facts = factsOf(state, { ...client, clientId: client.deviceId });
   for (const policy of state.tables.rows.policies.values()) {
     if (policy.resource_id !== resourceId) continue;
-    const isMember = [...state.tables.rows.actor_group_memberships.values()].some(
-      (membership) => membership.group_id === policy.actor_group_id,
-    );
+    const isMember = memberships.some((membership) => membership['group_id'] === policy.actor_group_id);
     if (isMember && evaluate(compileConditions(policy.conditions), facts, 1_000_000).type === 'met') granting += 1;
   }
   return granting;

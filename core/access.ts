@@ -5,7 +5,8 @@
 // facts that are known, a resource without a site grant nothing.
 import { accountOf } from './state.ts';
 import { compileConditions, evaluate } from './condition.ts';
-import { isPair, partners } from './tables.ts';
+import { groupsOf, membershipOf } from './memberships.ts';
+import { partners } from './tables.ts';
 import { tokenExpiry } from './expiry.ts';
 import type { ActorId, ClientId, PolicyId, ResourceId, TokenId } from '../protocol/ids.ts';
 import type { CompiledConditions, Facts } from './condition.ts';
@@ -68,10 +69,11 @@ export function accessOf(state: State, subject: Subject, resourceId: ResourceId)
 export function policiesFor(state: State, actorId: ActorId, resourceId: ResourceId): PolicyRow[] {
   const { tables } = state;
   const policies: PolicyRow[] = [];
+  const isMember = membershipOf(tables.memberships, actorId);
   for (const policyId of partners(tables.policiesOfResource, resourceId)) {
     const policy = tables.rows.policies.get(policyId);
     if (policy === undefined || policy.disabled_at !== null) continue;
-    if (isPair(tables.groupsOfActor, actorId, policy.actor_group_id)) policies.push(policy);
+    if (isMember(policy.actor_group_id)) policies.push(policy);
   }
   return policies.length < 2 ? policies : policies.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
@@ -105,7 +107,7 @@ function endOfRun(policies: readonly PolicyRow[], facts: Facts, until: number): 
 /** Every resource that some policy of the actor's groups names: what {@link accessOf} can be granted for. */
 export function* namedResources(state: State, actorId: ActorId): Generator<ResourceId> {
   const seen = new Set<ResourceId>();
-  for (const groupId of partners(state.tables.groupsOfActor, actorId)) {
+  for (const groupId of groupsOf(state.tables.memberships, actorId)) {
     for (const policyId of partners(state.tables.policiesOfGroup, groupId)) {
       const resourceId = state.tables.rows.policies.get(policyId)?.resource_id;
       if (resourceId === undefined || seen.has(resourceId)) continue;

@@ -1,7 +1,7 @@
 // One change of the stream into the tables. The old row that Postgres sent must be the row held: any difference means that
 // something was lost on the way, and the caller must throw this state away and ask for a snapshot.
-import { held, keysHeld, put, readRow, remove, rowKey } from './tables.ts';
-import { nothingTouched, touch } from './touched.ts';
+import { clear, held, isUnreadable, keysHeld, put, putUnreadable, readRow, remove, rowKey } from './tables.ts';
+import { touch } from './touched.ts';
 import { tableNames } from '../protocol/tables.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Change, WireRow } from '../protocol/commit.ts';
@@ -16,20 +16,18 @@ export class Divergence extends Error {
   override readonly name = 'Divergence';
 }
 
-/** Applies `changes` in order, adds their saves to `effects`, and returns what they touched. Throws {@link Divergence}. */
-export function applyChanges(tables: Tables, changes: readonly Change[], effects: Effects): Touched {
-  const touched = nothingTouched();
+/** Applies `changes` in order; adds their saves to `effects`, and what they touch to `touched`. Throws {@link Divergence}. */
+export function applyChanges(tables: Tables, changes: readonly Change[], touched: Touched, effects: Effects): void {
   for (const change of changes) applyChange(tables, change, touched, effects);
-  return touched;
 }
 
-/** Makes the tables equal to `rows`, a table left out meaning no rows; adds saves for what differs, and returns what that touched. */
+/** Makes the tables equal to `rows`, a table left out meaning no rows; adds saves for what differs, and what that touches. */
 export function applyRows(
   tables: Tables,
   rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>,
+  touched: Touched,
   effects: Effects,
-): Touched {
-  const touched = nothingTouched();
+): void {
   for (const table of tableNames) {
     const keys = new Set<string>();
     for (const row of rows[table] ?? []) {
@@ -39,7 +37,6 @@ export function applyRows(
     }
     for (const key of keysHeld(tables, table)) if (!keys.has(key)) removeRow(tables, table, key, touched, effects);
   }
-  return touched;
 }
 
 function applyChange(tables: Tables, change: Change, touched: Touched, effects: Effects): void {
@@ -64,10 +61,9 @@ function applyChange(tables: Tables, change: Change, touched: Touched, effects: 
       return;
     }
     case 'truncate': {
-      for (const key of keysHeld(tables, table)) {
-        const removed = remove(tables, table, key);
-        if (removed !== null) touchBefore(touched, removed);
-      }
+      const { rows, actors } = clear(tables, table);
+      for (const removed of rows) touchBefore(touched, removed);
+      for (const actorId of actors) touched.actors.add(actorId);
       effects.saves.push({ type: 'delete-rows', table });
       return;
     }
@@ -89,8 +85,7 @@ function putWireRow(
   if (after !== null && before !== null && isSame(before, after)) return;
   if (before !== null) touchBefore(touched, before);
   if (after === null) {
-    remove(tables, table, key);
-    tables.unreadable.add(`${table}/${key}`);
+    putUnreadable(tables, table, key);
     effects.notes.push({ event: 'row_unreadable', table, key });
     return;
   }
@@ -105,7 +100,7 @@ function removeRow(tables: Tables, table: TableName, key: string, touched: Touch
 }
 
 function expectHeld(tables: Tables, table: TableName, key: string, old: WireRow): void {
-  if (tables.unreadable.has(`${table}/${key}`)) return;
+  if (isUnreadable(tables, table, key)) return;
   const before = held(tables, table, key);
   if (before === null) throw new Divergence(`${table}: a changed row was not held`);
   const expected = readRow(table, old);

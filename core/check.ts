@@ -1,5 +1,7 @@
 // Invariants of a State, as a list of what breaks them: for tests, and for the day when something is odd. Empty means sound.
 import { nextChangeAt, tokenExpiry } from './expiry.ts';
+import { isAwake } from './awake.ts';
+import { readRow } from './tables.ts';
 import type { State } from './state.ts';
 
 /** Every violated invariant in words; ids only, no row contents. */
@@ -18,6 +20,7 @@ export function check(state: State): string[] {
     if (!state.sessions.has(sessionId)) problems.push(`a view of ${sessionId}, which is gone`);
     if (!isExpected(state, until)) problems.push(`nobody waits for a change of the view of ${sessionId}`);
   }
+  problems.push(...checkAwake(state));
   const live = new Set<string>();
   for (const grant of state.grants.values()) {
     const isIndexed =
@@ -36,4 +39,26 @@ export function check(state: State): string[] {
 /** Whether the next tick comes no later than `at`. */
 function isExpected(state: State, at: number): boolean {
   return !Number.isFinite(at) || at <= state.now || (state.deadline !== null && state.deadline <= at);
+}
+
+/** Whether those who are awake, and nobody else, are held with the memberships that are stored; asked between steps. */
+function checkAwake(state: State): string[] {
+  const { memberships } = state.tables;
+  const problems: string[] = [];
+  const actors = [...state.sessions.values(), ...state.grants.values()].flatMap((item) =>
+    'actorId' in item ? [item.actorId] : [],
+  );
+  for (const actorId of actors) if (!memberships.members.has(actorId)) problems.push(`${actorId} is not awake`);
+  for (const { id, groups } of memberships.members.values()) {
+    if (!isAwake(state, id)) problems.push(`${id} should be asleep`);
+    const held = groups.map((group) => group.id).sort();
+    const stored = [...memberships.stored.ofActor(id)].flatMap(({ row }) => {
+      const entry = readRow('actor_group_memberships', row);
+      return entry?.table === 'actor_group_memberships' ? [entry.row.group_id] : [];
+    });
+    if (held.join() !== stored.sort().join()) problems.push(`the groups of ${id} are not those stored`);
+    const isListed = groups.every((group) => group.members.some((member) => member.id === id));
+    if (!isListed) problems.push(`${id} is missing from a group`);
+  }
+  return problems;
 }

@@ -4,7 +4,8 @@
 import { accessOf, factsOf, isProviderEnabled } from './access.ts';
 import { accountOf } from './state.ts';
 import { compileConditions, evaluate } from './condition.ts';
-import { isPair, partners } from './tables.ts';
+import { groupsOf, membershipOf } from './memberships.ts';
+import { partners } from './tables.ts';
 import { onlineGateways } from './choose-gateway.ts';
 import { tokenExpiry } from './expiry.ts';
 import type { Access, Subject } from './access.ts';
@@ -79,7 +80,7 @@ function pathOf(state: State, subject: Subject, policy: PolicyRow): PolicyPath {
   return {
     policyId: policy.id,
     groupId: policy.actor_group_id,
-    isMember: isPair(state.tables.groupsOfActor, subject.actorId, policy.actor_group_id),
+    isMember: membershipOf(state.tables.memberships, subject.actorId)(policy.actor_group_id),
     isEnabled: policy.disabled_at === null,
     conditions: policy.conditions.map((condition) => {
       const { type, until } = evaluate(compileConditions([condition]), facts, state.now);
@@ -121,7 +122,7 @@ function missingFromPolicies(
 ): MissingFact[] {
   const { actorId } = subject;
   if (policies.length === 0) {
-    const isInNoGroup = !state.tables.groupsOfActor.has(actorId);
+    const isInNoGroup = groupsOf(state.tables.memberships, actorId).length === 0;
     return [...(isInNoGroup ? [{ type: 'group', actorId } as const] : []), { type: 'policy', resourceId }];
   }
   const lacking = policies.map((policy) => missingFromPolicy(subject, policy));

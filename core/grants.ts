@@ -4,6 +4,7 @@ import { bytesToHex } from './encoding.ts';
 import { clientSession, expectChangeAt, gatewaySession } from './state.ts';
 import { clientAwayMsMax, nextChangeAt } from './expiry.ts';
 import * as v from 'valibot';
+import { wake } from './memberships.ts';
 import { flowId } from '../protocol/ids.ts';
 import type { ClientId, FlowId, GatewayId, ResourceId } from '../protocol/ids.ts';
 import type { Effects } from './effect.ts';
@@ -18,6 +19,9 @@ export function putGrant(state: State, grant: Grant, effects: Effects): void {
 
 /** Adds or replaces `grant` in memory alone, as when it was just read from storage. */
 export function holdGrant(state: State, grant: Grant): void {
+  const before = state.grants.get(grant.flowId);
+  if (before?.phase === 'live') state.maybeAsleep.add(before.actorId);
+  if (grant.phase === 'live') wake(state.tables.memberships, grant.actorId);
   state.grants.set(grant.flowId, grant);
   add(state.grantsOfClient, grant.clientId, grant.flowId);
   add(state.grantsOfGateway, grant.gatewayId, grant.flowId);
@@ -26,6 +30,7 @@ export function holdGrant(state: State, grant: Grant): void {
 }
 
 export function dropGrant(state: State, grant: Grant, effects: Effects): void {
+  if (grant.phase === 'live') state.maybeAsleep.add(grant.actorId);
   state.grants.delete(grant.flowId);
   drop(state.grantsOfClient, grant.clientId, grant.flowId);
   drop(state.grantsOfGateway, grant.gatewayId, grant.flowId);

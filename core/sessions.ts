@@ -16,6 +16,7 @@ import { refusalOf } from '../protocol/reasons.ts';
 import { tokenTypeOfRole } from '../protocol/roles.ts';
 import { clientView } from './view.ts';
 import { tunnelInterface } from './render.ts';
+import { wake } from './memberships.ts';
 import type { Admission, Effects } from './effect.ts';
 import type { ClientSession, GatewaySession, Session, State } from './state.ts';
 import type { CloseCause, RefusalCode } from '../protocol/reasons.ts';
@@ -62,6 +63,7 @@ function judgeAnew(state: State, session: ClientSession, effects: Effects): void
 export function holdSession(state: State, session: Session): void {
   state.sessions.set(session.id, session);
   state.sessionOfDevice.set(session.deviceId, session.id);
+  if (session.role === 'client') wake(state.tables.memberships, session.actorId);
   expectChangeAt(state, state.tables.rows.tokens.get(session.tokenId)?.expires_at ?? Infinity);
 }
 
@@ -78,6 +80,7 @@ export function joined(state: State, session: Session, effects: Effects, env: En
 export function forgetSession(state: State, session: Session): void {
   state.sessions.delete(session.id);
   state.announced.delete(session.id);
+  if (session.role === 'client') state.maybeAsleep.add(session.actorId);
   if (state.sessionOfDevice.get(session.deviceId) === session.id) state.sessionOfDevice.delete(session.deviceId);
 }
 
@@ -87,12 +90,12 @@ export function endSession(state: State, session: Session, cause: CloseCause, ef
 }
 
 /**
- * The sessions that may not go on, with the reason. A client among them counts as away from here on, so that what ends now is
+ * Those of `sessions` that may not go on, with the reason. A client among them counts as away from here on, so that what ends now is
  * told when it returns; a gateway is still told what it must know before it is closed.
  */
-export function takeEnding(state: State): Map<Session, CloseCause> {
+export function takeEnding(state: State, sessions: Iterable<Session>): Map<Session, CloseCause> {
   const ending = new Map<Session, CloseCause>();
-  for (const session of state.sessions.values()) {
+  for (const session of sessions) {
     const cause = endOf(state, session);
     if (cause === null) continue;
     ending.set(session, cause);

@@ -6,6 +6,7 @@ import { emptyTables } from './tables.ts';
 import type { ClientResource } from '../protocol/device/client.ts';
 import type { Interface } from '../protocol/device/shared.ts';
 import type { Position } from '../protocol/commit.ts';
+import type { StoredMemberships } from './memberships.ts';
 import type { Tables } from './tables.ts';
 
 const milliseconds = v.number();
@@ -119,16 +120,19 @@ export type State = {
   readonly grantsOfClient: Map<ids.ClientId, Set<ids.FlowId>>;
   readonly grantsOfGateway: Map<ids.GatewayId, Set<ids.FlowId>>;
   readonly grantsOfResource: Map<ids.ResourceId, Set<ids.FlowId>>;
+  /** Actors of whom a session or a grant has gone in this step: they may fall asleep. */
+  readonly maybeAsleep: Set<ids.ActorId>;
 };
 
-export function emptyState(): State {
+/** A state without rows, sessions and grants, over the memberships that `stored` has. */
+export function emptyState(stored: StoredMemberships): State {
   return {
     position: null,
     term: 0,
     stale: false,
     now: 0,
     deadline: null,
-    tables: emptyTables(),
+    tables: emptyTables(stored),
     sessions: new Map(),
     sessionOfDevice: new Map(),
     announced: new Map(),
@@ -136,6 +140,7 @@ export function emptyState(): State {
     grantsOfClient: new Map(),
     grantsOfGateway: new Map(),
     grantsOfResource: new Map(),
+    maybeAsleep: new Set(),
   };
 }
 

@@ -10,6 +10,8 @@ import { parseFromClient } from '../protocol/device/client.ts';
 import { parseFromGateway } from '../protocol/device/gateway.ts';
 import { noEffects } from './effect.ts';
 import { nothingTouched } from './touched.ts';
+import { forgetUnsaved } from './memberships.ts';
+import { putActorsToSleep } from './awake.ts';
 import { findDeadline, tick } from './tick.ts';
 import { settle } from './consequences.ts';
 import { unreachable } from '../protocol/assert.ts';
@@ -17,15 +19,19 @@ import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
 import type { Input } from './input.ts';
 import type { Session, State } from './state.ts';
-import type { Touched } from './touched.ts';
 
-/** Takes one input. Throws `Divergence` when a commit does not fit the rows held. */
+/**
+ * Takes one input. The caller stores the saves before anything else is asked of the state. Throws `Divergence` when a commit does
+ * not fit the rows held.
+ */
 export function step(state: State, input: Input, env: Env): Effects {
   const effects = noEffects();
   state.now = Math.max(state.now, env.now);
   // An alarm may be late: what has run out by now has run out for this input too.
   if (input.type !== 'tick' && (state.deadline ?? Infinity) <= state.now) tick(state, effects, env);
   take(state, input, effects, env);
+  putActorsToSleep(state);
+  forgetUnsaved(state.tables.memberships);
   effects.wakeAt = state.deadline;
   return effects;
 }
@@ -79,14 +85,14 @@ function takeRows(
   env: Env,
 ): void {
   const slugBefore = accountOf(state)?.slug ?? null;
-  let touched = nothingTouched();
+  const touched = nothingTouched();
   if (input.type === 'commit') {
-    touched = applyChanges(state.tables, input.commit.changes, effects);
+    applyChanges(state.tables, input.commit.changes, touched, effects);
     state.position = { epoch: input.epoch, lsn: input.commit.lsn };
   } else {
     if (input.type === 'snapshot') {
-      touched = applyRows(state.tables, input.rows, effects);
-      for (const { changes } of input.commits) merge(touched, applyChanges(state.tables, changes, effects));
+      applyRows(state.tables, input.rows, touched, effects);
+      for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
       state.stale = false;
     }
     state.position = input.position;
@@ -143,13 +149,4 @@ function takeMessage(
   if (message.type === 'flow_authorized') return flowAuthorized(state, session, message.ref, effects, env);
   relayFromGateway(state, session, message, effects);
   return null;
-}
-
-function merge(into: Touched, more: Touched): void {
-  into.everything ||= more.everything;
-  for (const key of ['actors', 'tokens', 'clients', 'gateways', 'sites', 'resources'] as const) {
-    const target: { add(id: string): unknown } = into[key];
-    for (const id of more[key]) target.add(id);
-  }
-  for (const [name, row] of more.before) if (!into.before.has(name)) into.before.set(name, row);
 }

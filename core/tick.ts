@@ -14,7 +14,7 @@ import type { ClientId, ResourceId } from '../protocol/ids.ts';
 
 export function tick(state: State, effects: Effects, env: Env): void {
   const interrupted = new Map<ClientId, Set<ResourceId>>();
-  const ending = takeEnding(state);
+  const ending = takeEnding(state, state.sessions.values());
   const unanswered: LiveGrant[] = [];
   for (const grant of state.grants.values()) {
     if (!isDue(grant, state.now)) continue;

@@ -1,17 +1,32 @@
 // What a set of changes touched, as ids: the starting point of every re-evaluation. It may name too much, never too little.
 import { unreachable } from '../protocol/assert.ts';
 import type { TypedRow } from './tables.ts';
-import type { ActorId, ClientId, GatewayId, ResourceId, SiteId, TokenId } from '../protocol/ids.ts';
+import type {
+  ActorId,
+  ClientId,
+  GatewayId,
+  GroupId,
+  IdentityId,
+  ResourceId,
+  SiteId,
+  TokenId,
+} from '../protocol/ids.ts';
 
 export type Touched = {
   /** The account's own row, or something every session depends on. */
   everything: boolean;
   readonly actors: Set<ActorId>;
   readonly tokens: Set<TokenId>;
+  /** Who the touched tokens belong to, and the sites of those of gateways. */
+  readonly tokenActors: Set<ActorId>;
+  readonly tokenSites: Set<SiteId>;
+  readonly identities: Set<IdentityId>;
   readonly clients: Set<ClientId>;
   readonly gateways: Set<GatewayId>;
   readonly sites: Set<SiteId>;
   readonly resources: Set<ResourceId>;
+  /** The groups for which policies of a resource changed. */
+  readonly policies: Map<ResourceId, Set<GroupId>>;
   /** Resources whose address, type or stack moved: what a gateway was told of them is void. */
   readonly readdressed: Set<ResourceId>;
   /** Resources whose filters changed: gateways that hold an access to them are told. */
@@ -27,10 +42,14 @@ export function nothingTouched(): Touched {
     everything: false,
     actors: new Set(),
     tokens: new Set(),
+    tokenActors: new Set(),
+    tokenSites: new Set(),
+    identities: new Set(),
     clients: new Set(),
     gateways: new Set(),
     sites: new Set(),
     resources: new Set(),
+    policies: new Map(),
     readdressed: new Set(),
     refiltered: new Set(),
     rekeyed: new Set(),
@@ -43,7 +62,6 @@ export function touch(touched: Touched, entry: TypedRow): void {
   switch (entry.table) {
     case 'accounts':
     case 'auth_providers':
-    case 'auth_identities':
       touched.everything = true;
       return;
     case 'actor_groups':
@@ -55,8 +73,13 @@ export function touch(touched: Touched, entry: TypedRow): void {
     case 'actor_group_memberships':
       touched.actors.add(entry.row.actor_id);
       return;
+    case 'auth_identities':
+      touched.identities.add(entry.row.id);
+      return;
     case 'tokens':
       touched.tokens.add(entry.row.id);
+      if (entry.row.actor_id !== null) touched.tokenActors.add(entry.row.actor_id);
+      if (entry.row.gateway_group_id !== null) touched.tokenSites.add(entry.row.gateway_group_id);
       return;
     case 'clients':
       touched.clients.add(entry.row.id);
@@ -71,9 +94,13 @@ export function touch(touched: Touched, entry: TypedRow): void {
       touched.resources.add(entry.row.id);
       return;
     case 'resource_connections':
-    case 'policies':
       touched.resources.add(entry.row.resource_id);
       return;
+    case 'policies': {
+      const groups = touched.policies.get(entry.row.resource_id) ?? new Set();
+      touched.policies.set(entry.row.resource_id, groups.add(entry.row.actor_group_id));
+      return;
+    }
   }
   unreachable(entry);
 }

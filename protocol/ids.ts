@@ -26,6 +26,7 @@ export type ClientId = v.InferOutput<typeof clientId>;
 export type FlowId = v.InferOutput<typeof flowId>;
 export type GatewayId = v.InferOutput<typeof gatewayId>;
 export type GroupId = v.InferOutput<typeof groupId>;
+export type IdentityId = v.InferOutput<typeof identityId>;
 export type PolicyId = v.InferOutput<typeof policyId>;
 export type ResourceId = v.InferOutput<typeof resourceId>;
 export type SiteId = v.InferOutput<typeof siteId>;

@@ -2,6 +2,7 @@
 import { expect, test } from 'vitest';
 import { drive, driveWithFlow, joinClient, joinGateway, lines } from '../support/core.ts';
 import { clientHello, gatewayHello, id, ids, remove, row, update, worldRows } from '../support/world.ts';
+import { StoredMemberships } from '../support/stored-memberships.ts';
 import { emptyState } from '../../core/state.ts';
 import { step } from '../../core/step.ts';
 import { nodeHashes } from '../support/core.ts';
@@ -29,7 +30,7 @@ test('[P5.12] a connection is admitted only under a token that is there, of its 
 });
 
 test('[P5.13] before its first snapshot an object admits nobody', () => {
-  const state = emptyState();
+  const state = emptyState(new StoredMemberships());
   const env = { now: 1, seed: 's', hashes: nodeHashes };
   const { admission } = step(state, { type: 'connect', sessionId: 'x', hello: clientHello() }, env);
   expect(admission).toMatchObject({ type: 'refused', refusal: { code: 'account_not_ready', status: 503 } });

@@ -4,8 +4,9 @@ import { commit, clientHello, gatewayHello, ids, lsn, worldRows } from './world.
 import * as v from 'valibot';
 import { emptyState, grant, session } from '../../core/state.ts';
 import { holdGrant } from '../../core/grants.ts';
-import { put, readRow } from '../../core/tables.ts';
+import { put, putUnreadable, readRow } from '../../core/tables.ts';
 import { resume, step } from '../../core/step.ts';
+import { StoredMemberships } from './stored-memberships.ts';
 import { wireRow } from '../../protocol/commit.ts';
 import type { Effects, Save, Send } from '../../core/effect.ts';
 import type { Hashes } from '../../core/hashes.ts';
@@ -34,8 +35,8 @@ export type Drive = {
 
 /** The account of world.ts, loaded by a snapshot at position 100. */
 export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = worldRows()): Drive {
-  let state = emptyState();
   const stored = new Stored();
+  let state = emptyState(stored.memberships);
   let steps = 0;
   let at = 100;
   const driven: Drive = {
@@ -67,9 +68,11 @@ class Stored {
   readonly #rows = new Map<string, { readonly table: TableName; readonly key: string; readonly text: string }>();
   readonly #grants = new Map<string, string>();
   readonly #sessions = new Map<string, string>();
+  readonly memberships = new StoredMemberships();
 
   save(saves: readonly Save[]): void {
     for (const action of saves) {
+      this.memberships.save(action);
       if (action.type === 'put-row') {
         const { table, key, row } = action;
         this.#rows.set(`${table}/${key}`, { table, key, text: JSON.stringify(row) });
@@ -83,11 +86,12 @@ class Stored {
   }
 
   load(before: State, now: number): State {
-    const state = emptyState();
+    const state = emptyState(this.memberships);
     state.position = before.position;
     for (const { table, key, text } of this.#rows.values()) {
+      if (table === 'actor_group_memberships') continue;
       const entry = readRow(table, v.parse(wireRow, JSON.parse(text)));
-      if (entry === null) state.tables.unreadable.add(`${table}/${key}`);
+      if (entry === null) putUnreadable(state.tables, table, key);
       else put(state.tables, key, entry);
     }
     for (const text of this.#grants.values()) holdGrant(state, v.parse(grant, JSON.parse(text)));

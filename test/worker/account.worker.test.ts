@@ -2,6 +2,7 @@
 import { env } from 'cloudflare:workers';
 import { evictDurableObject, reset, runInDurableObject } from 'cloudflare:test';
 import { afterEach, expect, test } from 'vitest';
+import * as v from 'valibot';
 import { accountObjectName } from '../../worker/env.ts';
 import {
   commit,
@@ -11,10 +12,13 @@ import {
   insert,
   lsn,
   remove,
+  row,
   snapshotDelivery,
   update,
   worldRows,
 } from '../support/world.ts';
+import { actorId } from '../../protocol/ids.ts';
+import { membershipsOfActorSql, storedMemberships } from '../../worker/account/storage.ts';
 import { connect, dial, join, token } from './device.ts';
 
 const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
@@ -262,4 +266,32 @@ test('[P7.3] a stored grant that this code cannot read is taken back at its gate
   gateway.close();
   const { device: back } = await join('gateway');
   expect(await back.frame()).toMatchObject({ event: 'reject_access', payload: { client_id: ids.client } });
+});
+
+test('[P9.205] an object that wakes reads the memberships of those who are connected, through an index, and no others', async () => {
+  const rows = worldRows();
+  const others = Array.from({ length: 50 }, (_, n) =>
+    row('actor_group_memberships', { id: id('mem', n + 2), actor_id: id('act', n + 2) }),
+  );
+  rows.actor_group_memberships = [...(rows.actor_group_memberships ?? []), ...others];
+  await account().deliver(snapshotDelivery(100, rows));
+  const { device } = await join('client');
+  await evictDurableObject(account());
+  await account().deliver(commitsDelivery(100, [commit(101, remove('actor_group_memberships'))]));
+  expect((await device.frame()).event).toBe('resource_deleted');
+  await account().deliver(
+    commitsDelivery(101, [commit(102, insert('actor_group_memberships', { id: id('mem', 99) }))]),
+  );
+  expect((await device.frame()).event).toBe('resource_created_or_updated');
+
+  await runInDurableObject(account(), (_, { storage }) => {
+    const stored = storedMemberships(storage.sql);
+    expect([...stored.keys()]).toHaveLength(51);
+    expect([...stored.ofActor(v.parse(actorId, id('act', 2)))].map(({ key }) => key)).toEqual([id('mem', 2)]);
+    const plan = storage.sql
+      .exec<{ detail: string }>(`explain query plan ${membershipsOfActorSql}`, ids.actor)
+      .toArray()
+      .map(({ detail }) => detail);
+    expect(plan.join()).toContain('memberships_by_actor');
+  });
 });

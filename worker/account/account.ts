@@ -22,7 +22,7 @@ import {
 import { emptyState } from '../../core/state.ts';
 import * as link from '../../protocol/link.ts';
 import { isOwedToAbsent } from '../../core/grants.ts';
-import { linkVersionSince, load, migrate, save, saveMeta } from './storage.ts';
+import { linkVersionSince, load, migrate, save, saveMeta, storedMemberships } from './storage.ts';
 import { outdatedSockets, silentSockets } from './liveness.ts';
 import { pushFrame, replyFrame } from '../../protocol/framing.ts';
 import { receive } from '../../core/receive.ts';
@@ -306,7 +306,7 @@ export class Account extends DurableObject<Env> {
   }
 
   #load(): State {
-    const state = emptyState();
+    const state = emptyState(storedMemberships(this.ctx.storage.sql));
     load(this.ctx.storage, state);
     resume(state, openSessions(this.ctx), Date.now());
     return state;

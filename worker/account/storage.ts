@@ -6,19 +6,22 @@ import * as v from 'valibot';
 import { grant as grantSchema, grantPair } from '../../core/state.ts';
 import { noEffects } from '../../core/effect.ts';
 import { holdGrant, owe } from '../../core/grants.ts';
-import { put, readRow } from '../../core/tables.ts';
-import { position as positionSchema, wireRow } from '../../protocol/commit.ts';
-import { tableName } from '../../protocol/tables.ts';
+import { put, putUnreadable, readRow } from '../../core/tables.ts';
+import { position as positionSchema } from '../../protocol/commit.ts';
+import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import * as log from '../log.ts';
 import type { Position } from '../../protocol/commit.ts';
 import type { Save } from '../../core/effect.ts';
 import type { State } from '../../core/state.ts';
+import type { StoredMemberships } from '../../core/memberships.ts';
+import type { TableName } from '../../protocol/tables.ts';
 
 const migrations = [
   `create table meta (name text primary key, value text not null) without rowid, strict;
    create table rows (tbl text not null, key text not null, row text not null, primary key (tbl, key)) without rowid, strict;
    create table grants (flow_id text primary key, data text not null) without rowid, strict;`,
+  `create index memberships_by_actor on rows (json_extract(row, '$.actor_id')) where tbl = 'actor_group_memberships';`,
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -36,7 +39,30 @@ export function migrate(storage: DurableObjectStorage): void {
   });
 }
 
-/** Reads rows, grants and position into an empty `state`. */
+const memberships = "from rows where tbl = 'actor_group_memberships'";
+
+export const membershipsOfActorSql = `select key, row ${memberships} and json_extract(row, '$.actor_id') = ?`;
+
+/** The memberships as stored, for the core to read when it needs them. */
+export function storedMemberships(sql: SqlStorage): StoredMemberships {
+  const select = (query: string, value: string) =>
+    sql
+      .exec<{ key: string; row: string }>(query, value)
+      .toArray()
+      .map(({ key, row }) => ({ key, row: parseJson(row) }));
+  return {
+    row: (key) => select(`select key, row ${memberships} and key = ?`, key)[0]?.row,
+    keys: () =>
+      sql
+        .exec<{ key: string }>(`select key ${memberships}`)
+        .toArray()
+        .map(({ key }) => key),
+    ofActor: (actorId) => select(membershipsOfActorSql, actorId),
+    ofGroup: (groupId) => select(`select key, row ${memberships} and json_extract(row, '$.group_id') = ?`, groupId),
+  };
+}
+
+/** Reads all other rows, grants and position into an empty `state`. */
 export function load(storage: DurableObjectStorage, state: State): void {
   const meta = new Map<string, string>();
   for (const { name, value } of storage.sql.exec<{ name: string; value: string }>('select name, value from meta')) {
@@ -46,18 +72,20 @@ export function load(storage: DurableObjectStorage, state: State): void {
   state.stale = meta.get('stale') === 'true';
   const position = meta.get('position');
   state.position = position === undefined ? null : parsePosition(position);
-  const rows = storage.sql.exec<{ tbl: string; key: string; row: string }>('select tbl, key, row from rows');
-  for (const { tbl, key, row } of rows) {
-    const table = v.parse(tableName, tbl);
-    const entry = readRow(table, v.parse(wireRow, JSON.parse(row)));
-    if (entry === null) state.tables.unreadable.add(`${table}/${key}`);
-    else put(state.tables, key, entry);
-  }
+  for (const table of tableNames) if (table !== 'actor_group_memberships') loadTable(storage.sql, table, state);
   for (const { flow_id: flowId, data } of storage.sql.exec<{ flow_id: string; data: string }>('select * from grants')) {
     const stored: unknown = JSON.parse(data);
     const grant = v.safeParse(grantSchema, stored);
     if (grant.success) holdGrant(state, grant.output);
     else takeBack(storage, state, flowId, stored);
+  }
+}
+
+function loadTable(sql: SqlStorage, table: TableName, state: State): void {
+  for (const { key, row } of sql.exec<{ key: string; row: string }>('select key, row from rows where tbl = ?', table)) {
+    const entry = readRow(table, parseJson(row));
+    if (entry === null) putUnreadable(state.tables, table, key);
+    else put(state.tables, key, entry);
   }
 }
 
@@ -125,4 +153,8 @@ function takeBack(storage: DurableObjectStorage, state: State, flowId: string, s
 
 function parsePosition(text: string): Position {
   return v.parse(positionSchema, JSON.parse(text));
+}
+
+function parseJson(text: string): unknown {
+  return JSON.parse(text);
 }
