@@ -1,4 +1,4 @@
-// Which versions work together, and what each generation of gateway understands.
+// Which versions of client and gateway work together.
 import { parse } from 'semver';
 
 /**
@@ -13,13 +13,4 @@ export function isCompatible(clientVersion: string | null, gatewayVersion: strin
   if (client === null) return clientVersion === null;
   const lowest = `${client.major}.${Math.max(0, client.minor - 1)}.0`;
   return gateway.compare(lowest) >= 0 && gateway.compare(`${client.major}.${client.minor + 2}.0`) < 0;
-}
-
-/**
- * How the expiry of a live authorization is changed at a gateway: from 1.5 on by a message of its own, before that not at
- * all, so that the access has to end and be asked for again.
- */
-export function takesNewExpiry(gatewayVersion: string | null): boolean {
-  const gateway = parse(gatewayVersion);
-  return gateway !== null && gateway.compare('1.5.0') >= 0;
 }

@@ -7,8 +7,8 @@ import type { Ref } from '../protocol/framing.ts';
 import type { Refusal } from '../protocol/link.ts';
 import type { Role } from '../protocol/roles.ts';
 import type { TableName } from '../protocol/tables.ts';
-import type { ToClient } from '../protocol/device/client.ts';
-import type { ToGateway } from '../protocol/device/gateway.ts';
+import type { ToClient } from '../protocol/device/to-client.ts';
+import type { ToGateway } from '../protocol/device/to-gateway.ts';
 
 export type Save =
   | { readonly type: 'put-row'; readonly table: TableName; readonly key: string; readonly row: WireRow }

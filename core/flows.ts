@@ -11,11 +11,15 @@
 import * as v from 'valibot';
 import { authorize } from './authorize.ts';
 import { bytesToHex } from './encoding.ts';
-import { clientSession, gatewaySession } from './state.ts';
+import { clientSession, expectChangeAt, gatewaySession } from './state.ts';
 import { endGrant, liveGrant, newFlowId, putGrant, sharesGrant, supersede } from './grants.ts';
 import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
+import { expiryToTell, renewalAt } from './expiry.ts';
+import { flowLogsToken } from './flow-logs.ts';
 import { iceCredentials, presharedKey } from './secrets.ts';
+import { must } from '../protocol/assert.ts';
+import { tellClient, tellGateway } from './tell.ts';
 import type { ClientSession, GatewaySession, LiveGrant, State } from './state.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
@@ -35,7 +39,7 @@ export function createFlow(state: State, client: ClientSession, request: CreateF
     const gateway = gatewaySession(state, existing.gatewayId);
     if (isAwaited(existing, client, gateway)) return;
     if (gateway !== null && !state.stale) {
-      ask(state, existing, client, gateway, existing.question?.givenUp ?? [], effects, env);
+      askFor(state, existing, client, gateway, existing.question?.givenUp ?? [], effects, env);
       return;
     }
     if (gateway === null) endGrant(state, existing, effects);
@@ -55,9 +59,14 @@ export function flowAuthorized(
   const question = grant?.question ?? null;
   if (grant === null || question === null || grant.gatewayId !== gateway.deviceId) return { reason: 'invalid_ref' };
   if (question.gatewayPublicKey !== gateway.publicKey) return { reason: 'invalid_ref' };
-  putGrant(state, { ...grant, acknowledged: true, question: null }, effects);
+  const keys = { client: question.clientPublicKey, gateway: question.gatewayPublicKey };
+  const after = { ...grant, acknowledged: true, question: null, keys };
+  putGrant(state, after, effects);
+  // A renewal that had to wait for this answer is due at once.
+  if (renewalAt(after) <= state.now) expectChangeAt(state, state.now);
   const client = clientSession(state, grant.clientId);
-  if (client?.publicKey === question.clientPublicKey) tellClient(state, grant, client, gateway, effects, env);
+  if (client === null || question.isRenewal || client.publicKey !== question.clientPublicKey) return 'ok';
+  announceFlow(state, after, client, gateway, effects, env);
   return 'ok';
 }
 
@@ -71,8 +80,8 @@ export function relayFromClient(
   for (const gatewayId of new Set(message.gateway_ids)) {
     const gateway = gatewaySession(state, gatewayId);
     if (gateway === null || !sharesGrant(state, client.deviceId, gatewayId)) continue;
-    const payload = { client_id: client.deviceId, candidates: message.candidates };
-    effects.sends.push({ type: 'to-gateway', sessionId: gateway.id, message: { event: message.event, payload } });
+    const { event: type, candidates } = message;
+    tellGateway(effects, gateway, { type, clientId: client.deviceId, candidates });
   }
 }
 
@@ -85,12 +94,12 @@ export function relayFromGateway(
   for (const clientId of new Set(message.client_ids)) {
     const client = clientSession(state, clientId);
     if (client === null || !sharesGrant(state, clientId, gateway.deviceId)) continue;
-    const payload = { gateway_id: gateway.deviceId, candidates: message.candidates };
-    effects.sends.push({ type: 'to-client', sessionId: client.id, message: { event: message.event, payload } });
+    const { event: type, candidates } = message;
+    tellClient(effects, client, { type, gatewayId: gateway.deviceId, candidates });
   }
 }
 
-/** Puts every open question of a gateway again, after its init and under the present keys. */
+/** Puts every open question of a gateway again, after its init and under the present keys; its init has told later expiries. */
 export function askAgain(
   state: State,
   gateway: GatewaySession,
@@ -100,13 +109,38 @@ export function askAgain(
 ): void {
   for (const grant of grants) {
     if (grant.question === null) continue;
+    if (grant.question.isRenewal) {
+      putGrant(state, { ...grant, question: null }, effects);
+      continue;
+    }
     const client = clientSession(state, grant.clientId);
-    if (client !== null) ask(state, grant, client, gateway, grant.question.givenUp, effects, env);
+    if (client !== null) askFor(state, grant, client, gateway, grant.question.givenUp, effects, env);
   }
 }
 
-/** The gateway did not answer in time: it is rejected, and the next one is asked. */
+/**
+ * Tells a gateway a later expiry by the authorization again. The secrets are those under which it accepted, so the connection
+ * stays what it is, whoever of the two has another key by then.
+ */
+export function repeatForExpiry(
+  state: State,
+  grant: LiveGrant,
+  gateway: GatewaySession,
+  effects: Effects,
+  env: Env,
+): void {
+  if (grant.keys !== null) ask(state, grant, grant.keys, gateway, { givenUp: [], isRenewal: true }, effects, env);
+}
+
+/**
+ * The gateway did not answer in time: it is rejected, and the next one is asked. One that did not answer a renewal may have
+ * taken it all the same; what it accepted before stands.
+ */
 export function giveUp(state: State, grant: LiveGrant, effects: Effects, env: Env): void {
+  if (grant.question?.isRenewal === true) {
+    putGrant(state, { ...grant, question: null }, effects);
+    return;
+  }
   const excluded = [...(grant.question?.givenUp ?? []), grant.gatewayId];
   endGrant(state, grant, effects);
   const client = clientSession(state, grant.clientId);
@@ -123,13 +157,9 @@ function grantAnew(
 ): void {
   const decision = authorize(state, client, resourceId, gateways, env);
   if (decision.type === 'deny') {
-    const violated = decision.reason === 'forbidden' ? { violated_properties: decision.violatedProperties } : {};
-    const payload = { resource_id: resourceId, reason: decision.reason, ...violated };
-    effects.sends.push({
-      type: 'to-client',
-      sessionId: client.id,
-      message: { event: 'flow_creation_failed', payload },
-    });
+    const violated = decision.reason === 'forbidden' ? { violated_properties: [...decision.violatedProperties] } : {};
+    const failure = { resource_id: resourceId, reason: decision.reason, ...violated };
+    tellClient(effects, client, { type: 'flow_failed', failure });
     return;
   }
   const { gateway, policyId, expiresAt, justifiedUntil } = decision;
@@ -149,17 +179,34 @@ function grantAnew(
     expiresAt,
     acknowledged: false,
     question: null,
+    keys: null,
   };
   supersede(state, grant, effects);
-  ask(state, grant, client, gateway, gateways.excluded, effects, env);
+  askFor(state, grant, client, gateway, gateways.excluded, effects, env);
 }
 
-function ask(
+/** Asks on a client's behalf, under the present keys and with the expiry that a renewal due by then would tell. */
+function askFor(
   state: State,
   grant: LiveGrant,
   client: ClientSession,
   gateway: GatewaySession,
   givenUp: readonly GatewayId[],
+  effects: Effects,
+  env: Env,
+): void {
+  const expiresAt = Math.max(grant.expiresAt, expiryToTell(grant.justifiedUntil ?? Infinity, state.now));
+  const isDue = grant.acknowledged && state.now >= renewalAt(grant) && expiresAt > grant.expiresAt;
+  const told = isDue ? { ...grant, expiresAt, toldAt: state.now } : grant;
+  ask(state, told, { client: client.publicKey }, gateway, { givenUp, isRenewal: false }, effects, env);
+}
+
+function ask(
+  state: State,
+  grant: LiveGrant,
+  keys: { readonly client: string },
+  gateway: GatewaySession,
+  { givenUp, isRenewal }: { readonly givenUp: readonly GatewayId[]; readonly isRenewal: boolean },
   effects: Effects,
   env: Env,
 ): void {
@@ -169,37 +216,35 @@ function ask(
   const question = {
     nonce: bytesToHex(env.hashes.sha256(`ref:${env.seed}:${grant.flowId}`)).slice(0, 16),
     deadlineAt: state.now + answerMsMax,
-    clientPublicKey: client.publicKey,
+    clientPublicKey: keys.client,
     gatewayPublicKey: gateway.publicKey,
+    isRenewal,
     givenUp: [...givenUp],
   };
   putGrant(state, { ...grant, question }, effects);
-  const ends = peerKeys(rows, client.publicKey, gateway.publicKey);
+  const ends = peerKeys(rows, keys.client, gateway.publicKey);
   const credentials = iceCredentials(ends.client, ends.gateway, env.hashes);
-  effects.sends.push({
-    type: 'to-gateway',
-    sessionId: gateway.id,
-    message: {
-      event: 'authorize_flow',
-      payload: {
-        ref: `${grant.flowId}.${question.nonce}`,
-        resource: gatewayResource(resource),
-        client: {
-          id: grant.clientId,
-          public_key: client.publicKey,
-          preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
-          ipv4: rows.client.ipv4,
-          ipv6: rows.client.ipv6,
-        },
-        client_ice_credentials: credentials.client,
-        gateway_ice_credentials: credentials.gateway,
-        expires_at: grant.expiresAt / 1000,
+  tellGateway(effects, gateway, {
+    type: 'authorize',
+    authorization: {
+      ref: `${grant.flowId}.${question.nonce}`,
+      resource: gatewayResource(resource),
+      client: {
+        id: grant.clientId,
+        public_key: keys.client,
+        preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
+        ipv4: rows.client.ipv4,
+        ipv6: rows.client.ipv6,
       },
+      client_ice_credentials: credentials.client,
+      gateway_ice_credentials: credentials.gateway,
+      expires_at: grant.expiresAt / 1000,
     },
+    logsToken: () => logsToken(state, grant, 'responder', env),
   });
 }
 
-function tellClient(
+function announceFlow(
   state: State,
   grant: LiveGrant,
   client: ClientSession,
@@ -211,24 +256,29 @@ function tellClient(
   if (rows === null) return;
   const ends = peerKeys(rows, client.publicKey, gateway.publicKey);
   const credentials = iceCredentials(ends.client, ends.gateway, env.hashes);
-  effects.sends.push({
-    type: 'to-client',
-    sessionId: client.id,
-    message: {
-      event: 'flow_created',
-      payload: {
-        resource_id: grant.resourceId,
-        gateway_id: grant.gatewayId,
-        gateway_group_id: rows.gateway.group_id,
-        gateway_public_key: gateway.publicKey,
-        gateway_ipv4: rows.gateway.ipv4,
-        gateway_ipv6: rows.gateway.ipv6,
-        preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
-        client_ice_credentials: credentials.client,
-        gateway_ice_credentials: credentials.gateway,
-      },
+  tellClient(effects, client, {
+    type: 'flow',
+    flow: {
+      resource_id: grant.resourceId,
+      gateway_id: grant.gatewayId,
+      gateway_public_key: gateway.publicKey,
+      gateway_ipv4: rows.gateway.ipv4,
+      gateway_ipv6: rows.gateway.ipv6,
+      preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
+      client_ice_credentials: credentials.client,
+      gateway_ice_credentials: credentials.gateway,
     },
+    siteId: rows.gateway.group_id,
+    logsToken: () => logsToken(state, grant, 'initiator', env),
   });
+}
+
+function logsToken(state: State, grant: LiveGrant, role: 'initiator' | 'responder', env: Env): string {
+  const rows = must(pairRows(state, grant), 'the rows of both ends of a flow');
+  const resource = must(state.tables.rows.resources.get(grant.resourceId), 'the row of the resource of a flow');
+  const pskBases = [rows.client.psk_base, rows.gateway.psk_base] as const;
+  const flow = { grant, role, accountId: resource.account_id, resourceName: resource.name, pskBases };
+  return flowLogsToken(flow, env.hashes);
 }
 
 function pairRows(state: State, grant: LiveGrant) {
@@ -247,7 +297,7 @@ function peerKeys(rows: NonNullable<ReturnType<typeof pairRows>>, clientKey: str
 /** Whether the gateway is still expected to answer for exactly these keys. */
 function isAwaited(grant: LiveGrant, client: ClientSession, gateway: GatewaySession | null): boolean {
   const { question } = grant;
-  if (question === null || gateway === null) return false;
+  if (question === null || question.isRenewal || gateway === null) return false;
   return question.clientPublicKey === client.publicKey && question.gatewayPublicKey === gateway.publicKey;
 }
 

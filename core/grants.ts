@@ -6,9 +6,11 @@ import { clientAwayMsMax, nextChangeAt } from './expiry.ts';
 import * as v from 'valibot';
 import { wake } from './memberships.ts';
 import { flowId } from '../protocol/ids.ts';
+import { gatewaySpeech } from '../protocol/device/generations.ts';
+import { tellGateway } from './tell.ts';
 import type { ClientId, FlowId, GatewayId, ResourceId } from '../protocol/ids.ts';
 import type { Effects } from './effect.ts';
-import type { Grant, LiveGrant, OwedReject, State, grantPair } from './state.ts';
+import type { GatewaySession, Grant, LiveGrant, OwedReject, State, grantPair } from './state.ts';
 import type { Hashes } from './hashes.ts';
 
 /** Adds or replaces `grant`, in memory and in storage. */
@@ -44,7 +46,7 @@ export function dropGrant(state: State, grant: Grant, effects: Effects): void {
  */
 export function endGrant(state: State, grant: LiveGrant, effects: Effects): void {
   const session = gatewaySession(state, grant.gatewayId);
-  if (session !== null) sendReject(session.id, grant, effects);
+  if (session !== null) sendReject(session, grant, effects);
   owe(state, grant, effects);
 }
 
@@ -72,10 +74,11 @@ export function isOwedToAbsent(state: State, grant: Grant): boolean {
   return grant.phase === 'owed' && grant.rejectUntil > state.now && gatewaySession(state, grant.gatewayId) === null;
 }
 
-/** Sends every reject that the gateway is owed, after its init. */
-export function sendOwedRejects(state: State, gatewayId: GatewayId, sessionId: string, effects: Effects): void {
-  for (const grant of grantsOfGateway(state, gatewayId)) {
-    if (grant.phase === 'owed' && grant.rejectUntil > state.now) sendReject(sessionId, grant, effects);
+/** Sends every reject that the gateway is owed, after its init, unless its init alone has told it. */
+export function sendOwedRejects(state: State, session: GatewaySession, effects: Effects): void {
+  if (!gatewaySpeech(session).ignoresAbsence) return;
+  for (const grant of grantsOfGateway(state, session.deviceId)) {
+    if (grant.phase === 'owed' && grant.rejectUntil > state.now) sendReject(session, grant, effects);
   }
 }
 
@@ -142,12 +145,8 @@ export function newFlowId(seed: string, clientId: ClientId, resourceId: Resource
   );
 }
 
-function sendReject(sessionId: string, pair: { clientId: ClientId; resourceId: ResourceId }, effects: Effects): void {
-  effects.sends.push({
-    type: 'to-gateway',
-    sessionId,
-    message: { event: 'reject_access', payload: { client_id: pair.clientId, resource_id: pair.resourceId } },
-  });
+function sendReject(session: GatewaySession, { clientId, resourceId }: Grant, effects: Effects): void {
+  tellGateway(effects, session, { type: 'reject', pair: { client_id: clientId, resource_id: resourceId } });
 }
 
 function listed(state: State, ids: ReadonlySet<FlowId> | undefined): Grant[] {

@@ -5,8 +5,11 @@ import { endGrant, putGrant } from './grants.ts';
 import { endAt, expiryToTell, renewalAt } from './expiry.ts';
 import { gatewaySession } from './state.ts';
 import { isPair } from './tables.ts';
-import { takesNewExpiry } from './compatible.ts';
+import { gatewaySpeech } from '../protocol/device/generations.ts';
+import { repeatForExpiry } from './flows.ts';
+import { tellGateway } from './tell.ts';
 import type { Effects } from './effect.ts';
+import type { Env } from './env.ts';
 import type { GatewaySession, LiveGrant, State } from './state.ts';
 import type { PolicyId } from '../protocol/ids.ts';
 
@@ -25,27 +28,30 @@ export function judge(state: State, grant: LiveGrant, effects: Effects): LiveGra
 }
 
 /**
- * Tells the gateway a later expiry where there is one, in the last quarter of the time it was told. A gateway that does not
- * understand that keeps what it knows: its access ends then, and is asked for again.
+ * Tells the gateway a later expiry where there is one, in the last quarter of the time it was told, in the way that it takes. A
+ * gateway that takes none keeps what it knows: its access ends then, and is asked for again.
  */
-export function renew(state: State, grant: LiveGrant, effects: Effects): void {
+export function renew(state: State, grant: LiveGrant, effects: Effects, env: Env): void {
   const session = gatewaySession(state, grant.gatewayId);
   if (session === null) return;
-  const { expiresAt } = renewed(state, grant, session, effects);
-  if (expiresAt === grant.expiresAt) return;
-  const payload = { client_id: grant.clientId, resource_id: grant.resourceId, expires_at: expiresAt / 1000 };
-  effects.sends.push({
-    type: 'to-gateway',
-    sessionId: session.id,
-    message: { event: 'access_authorization_expiry_updated', payload },
-  });
+  const { renewal } = gatewaySpeech(session);
+  // A gateway that has another key since has no peer to keep; and an open question is answered first.
+  if (renewal === 'repeat' && (grant.keys?.gateway !== session.publicKey || grant.question !== null)) return;
+  const after = renewed(state, grant, session, effects);
+  if (after.expiresAt === grant.expiresAt) return;
+  if (renewal === 'repeat') {
+    repeatForExpiry(state, after, session, effects, env);
+    return;
+  }
+  const expiry = { client_id: grant.clientId, resource_id: grant.resourceId, expires_at: after.expiresAt / 1000 };
+  tellGateway(effects, session, { type: 'expiry', expiry });
 }
 
 /** The grant with the expiry that the gateway is to know from here on; the caller tells it. */
 export function renewed(state: State, grant: LiveGrant, gateway: GatewaySession, effects: Effects): LiveGrant {
   const expiresAt = expiryToTell(grant.justifiedUntil ?? Infinity, state.now);
   const isDue = expiresAt > grant.expiresAt && state.now >= renewalAt(grant);
-  if (!grant.acknowledged || !isDue || !takesNewExpiry(gateway.deviceVersion)) return grant;
+  if (!grant.acknowledged || !isDue || gatewaySpeech(gateway).renewal === 'none') return grant;
   const after = { ...grant, expiresAt, toldAt: state.now };
   putGrant(state, after, effects);
   return after;

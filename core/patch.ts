@@ -5,8 +5,12 @@ import { namedResources } from './access.ts';
 import { resourceInView } from './view.ts';
 import { must } from '../protocol/assert.ts';
 import { tunnelInterface } from './render.ts';
+import { clientSpeech } from '../protocol/device/generations.ts';
+import { tellClient } from './tell.ts';
 import type { Announced, ClientSession, State } from './state.ts';
-import type { ClientResource, ToClient } from '../protocol/device/client.ts';
+import type { ClientNews } from './tell.ts';
+import type { ClientResource } from '../protocol/device/to-client.ts';
+import type { ClientSpeech } from '../protocol/device/generations.ts';
 import type { Effects } from './effect.ts';
 import type { ResourceId } from '../protocol/ids.ts';
 
@@ -24,26 +28,28 @@ export function patchClient(
 ): void {
   const announced = state.announced.get(session.id);
   if (announced === undefined) return;
-  const send = (message: ToClient) => effects.sends.push({ type: 'to-client', sessionId: session.id, message });
+  const speech = clientSpeech(session);
+  const send = (news: ClientNews) => tellClient(effects, session, news);
   if (resources === 'all') {
     patchInterface(state, session, announced, send);
     announced.until = Infinity;
   }
-  const added: ClientResource[] = [];
+  const added: ClientNews[] = [];
   for (const resourceId of inQuestion(state, session, announced, resources, interrupted)) {
     const before = announced.resources.get(resourceId) ?? null;
     const { resource: after, until } = resourceInView(state, session, resourceId);
     announced.until = Math.min(announced.until, until);
     const isInterrupted = interrupted.has(resourceId);
-    if (before !== null && (after === null || isInterrupted || isReplaced(before, after))) {
-      send({ event: 'resource_deleted', payload: resourceId });
+    if (before !== null && (after === null || isInterrupted || isReplaced(before, after, speech))) {
+      send({ type: 'resource_deleted', id: resourceId });
       announced.resources.delete(resourceId);
     }
     if (after === null || (!isInterrupted && isSame(before, after))) continue;
+    const kept = announced.resources.get(resourceId) ?? null;
     announced.resources.set(resourceId, after);
-    added.push(after);
+    added.push(newsOf(kept, after, speech));
   }
-  for (const resource of added) send({ event: 'resource_created_or_updated', payload: resource });
+  for (const news of added) send(news);
   expectChangeAt(state, announced.until);
   const after = { ...session, viewedAt: state.now };
   state.sessions.set(session.id, after);
@@ -54,13 +60,13 @@ function patchInterface(
   state: State,
   session: ClientSession,
   announced: Announced,
-  send: (message: ToClient) => void,
+  send: (news: ClientNews) => void,
 ): void {
   const row = must(state.tables.rows.clients.get(session.deviceId), 'the row of a client whose session goes on');
   const after = tunnelInterface(state, row);
   if (isSame(announced.interface, after)) return;
   announced.interface = after;
-  send({ event: 'config_changed', payload: { interface: after } });
+  send({ type: 'interface', interface: after });
 }
 
 /** The resources to compare, ordered by id so that the same change is told in the same order to everyone. */
@@ -76,9 +82,19 @@ function inQuestion(
   return [...new Set([...named, ...interrupted])].sort();
 }
 
-function isReplaced(before: ClientResource, after: ClientResource): boolean {
+/** What a resource has become: its filters alone, where the client takes that and nothing else is different. */
+function newsOf(before: ClientResource | null, after: ClientResource, speech: ClientSpeech): ClientNews {
+  if (speech.takesFilters && before !== null && before.type !== 'internet' && after.type !== 'internet') {
+    const isFiltersAlone = isSame({ ...before, filters: [] }, { ...after, filters: [] });
+    if (isFiltersAlone) return { type: 'filters', id: after.id, filters: after.filters };
+  }
+  return { type: 'resource', resource: after };
+}
+
+function isReplaced(before: ClientResource, after: ClientResource, speech: ClientSpeech): boolean {
   if (before.type !== after.type) return true;
   if (before.type !== 'internet' && after.type !== 'internet' && before.address !== after.address) return true;
+  if (speech.followsMoves) return false;
   const sitesOf = ({ gateway_groups: sites }: ClientResource) => sites.map(({ id }) => id).join();
   return sitesOf(before) !== sitesOf(after);
 }

@@ -2,9 +2,9 @@
 import { accountOf } from './state.ts';
 import { must } from '../protocol/assert.ts';
 import { partners } from './tables.ts';
-import type { ClientResource } from '../protocol/device/client.ts';
+import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Filter, Interface } from '../protocol/device/shared.ts';
-import type { GatewayResource } from '../protocol/device/gateway.ts';
+import type { GatewayResource } from '../protocol/device/to-gateway.ts';
 import type { Filter as FilterColumn, ResourceRow } from '../protocol/rows.ts';
 import type { ResourceId } from '../protocol/ids.ts';
 import type { State } from './state.ts';

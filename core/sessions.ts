@@ -13,6 +13,7 @@ import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } fr
 import { judge, renewed } from './judge.ts';
 import { patchClient } from './patch.ts';
 import { refusalOf } from '../protocol/reasons.ts';
+import { tellClient, tellGateway } from './tell.ts';
 import { tokenTypeOfRole } from '../protocol/roles.ts';
 import { clientView } from './view.ts';
 import { tunnelInterface } from './render.ts';
@@ -76,6 +77,14 @@ export function joined(state: State, session: Session, effects: Effects, env: En
   else initGateway(state, after, effects, env);
 }
 
+/** What the device says of itself after its join; kept with its session. */
+export function noteCapabilities(state: State, session: Session, iceless: boolean, effects: Effects): void {
+  if (session.iceless === iceless) return;
+  const after = { ...session, iceless };
+  state.sessions.set(session.id, after);
+  effects.saves.push({ type: 'put-session', session: after });
+}
+
 /** The socket is gone, or is about to be. */
 export function forgetSession(state: State, session: Session): void {
   state.sessions.delete(session.id);
@@ -127,8 +136,8 @@ function initClient(state: State, session: ClientSession, effects: Effects): voi
   if (view === null) return;
   state.announced.set(session.id, view);
   expectChangeAt(state, view.until);
-  const payload = { interface: view.interface, resources: [...view.resources.values()], relays: [] };
-  effects.sends.push({ type: 'to-client', sessionId: session.id, message: { event: 'init', payload } });
+  const resources = [...view.resources.values()];
+  tellClient(effects, session, { type: 'init', interface: view.interface, resources, relays: [] });
   const interrupted = takeOwedToClient(state, session.deviceId, effects);
   if (interrupted.size > 0) patchClient(state, session, [], interrupted, effects);
 }
@@ -144,27 +153,23 @@ export function initGateway(state: State, session: GatewaySession, effects: Effe
     grant.phase === 'live' ? [renewed(state, grant, session, effects)] : [],
   );
   const { ipv4, ipv6 } = tunnelInterface(state, row);
-  effects.sends.push({
-    type: 'to-gateway',
-    sessionId: session.id,
-    message: {
-      event: 'init',
-      payload: {
-        interface: { ipv4, ipv6 },
-        config: { ipv4_masquerade_enabled: true, ipv6_masquerade_enabled: true },
-        account_slug: accountOf(state)?.slug ?? null,
-        authorizations: live
-          .filter(({ acknowledged }) => acknowledged)
-          .map((grant) => ({
-            client_id: grant.clientId,
-            resource_id: grant.resourceId,
-            expires_at: grant.expiresAt / 1000,
-          })),
-        relays: [],
-      },
+  tellGateway(effects, session, {
+    type: 'init',
+    init: {
+      interface: { ipv4, ipv6 },
+      config: { ipv4_masquerade_enabled: true, ipv6_masquerade_enabled: true },
+      account_slug: accountOf(state)?.slug ?? null,
+      authorizations: live
+        .filter(({ acknowledged }) => acknowledged)
+        .map((grant) => ({
+          client_id: grant.clientId,
+          resource_id: grant.resourceId,
+          expires_at: grant.expiresAt / 1000,
+        })),
+      relays: [],
     },
   });
-  sendOwedRejects(state, session.deviceId, session.id, effects);
+  sendOwedRejects(state, session, effects);
   const held = live.filter(({ acknowledged }) => acknowledged).map((grant) => grant.resourceId);
   for (const resourceId of new Set(held)) sendFilters(state, session, resourceId, effects);
   askAgain(state, session, live, effects, env);
@@ -174,8 +179,7 @@ export function initGateway(state: State, session: GatewaySession, effects: Effe
 export function sendFilters(state: State, session: GatewaySession, resourceId: ResourceId, effects: Effects): void {
   const row = state.tables.rows.resources.get(resourceId);
   if (row === undefined) return;
-  const message = { event: 'resource_updated', payload: gatewayResource(row) } as const;
-  effects.sends.push({ type: 'to-gateway', sessionId: session.id, message });
+  tellGateway(effects, session, { type: 'resource', resource: gatewayResource(row) });
 }
 
 function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Session | null {
@@ -184,6 +188,9 @@ function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Ses
     tokenId: token.id,
     publicKey: hello.publicKey,
     deviceVersion: hello.deviceVersion,
+    program: hello.program,
+    socketVersion: hello.socketVersion,
+    iceless: false,
     remoteIp: hello.remoteIp,
     region: hello.region,
     latitude: hello.latitude,

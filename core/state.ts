@@ -3,7 +3,7 @@
 import * as v from 'valibot';
 import * as ids from '../protocol/ids.ts';
 import { emptyTables } from './tables.ts';
-import type { ClientResource } from '../protocol/device/client.ts';
+import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Interface } from '../protocol/device/shared.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
@@ -17,6 +17,11 @@ const sessionFacts = {
   tokenId: ids.tokenId,
   publicKey: v.string(),
   deviceVersion: v.nullable(v.string()),
+  /** With the version, how the device speaks: protocol/device/generations.ts. */
+  program: v.optional(v.nullable(v.string()), null),
+  socketVersion: v.optional(v.picklist([1, 2]), 1),
+  /** Whether it has said that it can do without ICE. */
+  iceless: v.optional(v.boolean(), false),
   remoteIp: v.nullable(v.string()),
   region: v.nullable(v.string()),
   latitude: v.nullable(v.number()),
@@ -47,6 +52,8 @@ const question = v.object({
   deadlineAt: milliseconds,
   clientPublicKey: v.string(),
   gatewayPublicKey: v.string(),
+  /** Whether it only tells a later expiry: then the client hears nothing of the answer, and silence ends nothing. */
+  isRenewal: v.optional(v.boolean(), false),
   /** Gateways that were asked for this request before and did not answer. */
   givenUp: v.array(ids.gatewayId),
 });
@@ -74,6 +81,8 @@ export const grant = v.variant('phase', [
     /** Whether the gateway has ever accepted: until then the client knows nothing of it. */
     acknowledged: v.boolean(),
     question: v.nullable(question),
+    /** The public keys under which the gateway last accepted; null before. */
+    keys: v.optional(v.nullable(v.object({ client: v.string(), gateway: v.string() })), null),
   }),
   v.object({
     phase: v.literal('owed'),

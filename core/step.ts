@@ -3,11 +3,12 @@
 import { accountOf, expectChangeAt } from './state.ts';
 import { renewalAt } from './expiry.ts';
 import { applyChanges, applyRows, compareWithBefore } from './apply.ts';
-import { connect, endOf, endSession, forgetSession, holdSession, joined } from './sessions.ts';
+import { connect, endOf, endSession, forgetSession, holdSession, joined, noteCapabilities } from './sessions.ts';
 import { createFlow, flowAuthorized, relayFromClient, relayFromGateway } from './flows.ts';
 import { clientView } from './view.ts';
 import { parseFromClient } from '../protocol/device/client.ts';
 import { parseFromGateway } from '../protocol/device/gateway.ts';
+import { tellClient } from './tell.ts';
 import { noEffects } from './effect.ts';
 import { nothingTouched } from './touched.ts';
 import { forgetUnsaved } from './memberships.ts';
@@ -18,7 +19,9 @@ import { unreachable } from '../protocol/assert.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
 import type { Input } from './input.ts';
-import type { Session, State } from './state.ts';
+import type { ClientSession, GatewaySession, Session, State } from './state.ts';
+import type { FromClient } from '../protocol/device/client.ts';
+import type { FromGateway } from '../protocol/device/gateway.ts';
 
 /**
  * Takes one input. The caller stores the saves before anything else is asked of the state. Throws `Divergence` when a commit does
@@ -132,21 +135,61 @@ function takeFromDevice(
 function takeMessage(
   state: State,
   session: Session,
-  input: Extract<Input, { type: 'message' }>,
+  { event, payload }: Extract<Input, { type: 'message' }>,
   effects: Effects,
   env: Env,
 ): 'ok' | { readonly reason: string } | null {
-  const unknown = { reason: 'unknown_message' };
   if (session.role === 'client') {
-    const message = parseFromClient(input.event, input.payload);
-    if (message === null) return unknown;
-    if (message.type === 'create_flow') createFlow(state, session, message, effects, env);
-    else relayFromClient(state, session, message, effects);
-    return null;
+    const message = parseFromClient(session.socketVersion, event, payload);
+    return message === null ? unknownMessage : takeFromClient(state, session, message, effects, env);
   }
-  const message = parseFromGateway(input.event, input.payload);
-  if (message === null) return unknown;
-  if (message.type === 'flow_authorized') return flowAuthorized(state, session, message.ref, effects, env);
-  relayFromGateway(state, session, message, effects);
-  return null;
+  const message = parseFromGateway(session.socketVersion, event, payload);
+  return message === null ? unknownMessage : takeFromGateway(state, session, message, effects, env);
+}
+
+const unknownMessage = { reason: 'unknown_message' };
+
+function takeFromClient(state: State, session: ClientSession, message: FromClient, effects: Effects, env: Env): null {
+  switch (message.type) {
+    case 'create_flow':
+      createFlow(state, session, message, effects, env);
+      return null;
+    case 'candidates':
+      relayFromClient(state, session, message, effects);
+      return null;
+    case 'nobody':
+    case 'no_relays':
+      return null;
+    case 'resolve_device_pool_domain': {
+      const { resource_id: resourceId, domain } = message;
+      tellClient(effects, session, { type: 'pool_failed', resourceId, domain });
+      return null;
+    }
+    case 'set_snownet_capabilities':
+      noteCapabilities(state, session, message.iceless, effects);
+      return null;
+  }
+  return unreachable(message);
+}
+
+function takeFromGateway(
+  state: State,
+  session: GatewaySession,
+  message: FromGateway,
+  effects: Effects,
+  env: Env,
+): 'ok' | { readonly reason: string } | null {
+  switch (message.type) {
+    case 'flow_authorized':
+      return flowAuthorized(state, session, message.ref, effects, env);
+    case 'candidates':
+      relayFromGateway(state, session, message, effects);
+      return null;
+    case 'no_relays':
+      return null;
+    case 'set_snownet_capabilities':
+      noteCapabilities(state, session, message.iceless, effects);
+      return null;
+  }
+  return unreachable(message);
 }

@@ -19,7 +19,7 @@ export function tick(state: State, effects: Effects, env: Env): void {
   for (const grant of state.grants.values()) {
     if (!isDue(grant, state.now)) continue;
     if (grant.phase === 'owed') dropGrant(state, grant, effects);
-    else if (takeTime(state, grant, effects) === null) {
+    else if (takeTime(state, grant, effects, env) === null) {
       const resources = interrupted.get(grant.clientId) ?? new Set();
       interrupted.set(grant.clientId, resources.add(grant.resourceId));
     } else if ((grant.question?.deadlineAt ?? Infinity) <= state.now) unanswered.push(grant);
@@ -52,9 +52,9 @@ function isDue(grant: Grant, now: number): boolean {
 }
 
 /** Judges the grant if its justification or its expiry has run out, and renews it; null when it has ended. */
-function takeTime(state: State, grant: LiveGrant, effects: Effects): LiveGrant | null {
+function takeTime(state: State, grant: LiveGrant, effects: Effects, env: Env): LiveGrant | null {
   const isOver = Math.min(endAt(grant), grant.justifiedUntil ?? Infinity) <= state.now;
   const standing = isOver ? judge(state, grant, effects) : grant;
-  if (standing !== null) renew(state, standing, effects);
+  if (standing !== null) renew(state, standing, effects, env);
   return standing;
 }

@@ -3,7 +3,7 @@
 import { accessOf, namedResources, subjectOf } from './access.ts';
 import { clientResource, tunnelInterface } from './render.ts';
 import type { Announced, ClientSession, State } from './state.ts';
-import type { ClientResource } from '../protocol/device/client.ts';
+import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { ResourceId } from '../protocol/ids.ts';
 
 /** The whole view of a client, resources ordered by id; null when its row is gone. */

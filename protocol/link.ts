@@ -55,6 +55,10 @@ export const hello = v.object({
   publicKey,
   /** The program's version as its user agent states it, like `1.5.2`; null when it states none. */
   deviceVersion: v.nullable(shortText),
+  /** The program that the user agent names with it; null when it names none. */
+  program: v.optional(v.nullable(shortText), null),
+  /** Which version of the sockets it dialled. */
+  socketVersion: v.optional(v.picklist([1, 2]), 1),
   /** Address of the device as the platform saw it; null when the platform did not say. */
   remoteIp: v.nullable(shortText),
   /** ISO 3166-1 alpha-2 code as the platform derived it from the address. */

@@ -1,127 +1,82 @@
-// Messages of clients, version 1 sockets (data-plane contract sections 2.1 and 2.2): what a client sends, as schemas, and
-// what it accepts, as types. Unknown fields are ignored on the way in and never sent on the way out.
+// What a client sends (data-plane contract section 2.2): one schema per message, with the sockets on which it is spoken.
+// Unknown fields are ignored, sizes are bounded, and later names of a message map onto one meaning.
 import * as v from 'valibot';
-import { gatewayId, resourceId } from '../ids.ts';
+import { clientId, gatewayId, resourceId } from '../ids.ts';
 import { candidates } from './shared.ts';
-import type { Filter, IceCredentials, Interface, Relay } from './shared.ts';
+import type { SocketVersion } from './generations.ts';
 
-const createFlow = v.object({
-  resource_id: resourceId,
-  connected_gateway_ids: v.pipe(v.array(gatewayId), v.maxLength(1000)),
-});
+const shortText = v.pipe(v.string(), v.maxLength(255));
 
-const candidatesForGateways = v.object({ gateway_ids: v.pipe(v.array(gatewayId), v.maxLength(64)), candidates });
-const candidatesForGateway = v.object({ gateway_id: gatewayId, candidates });
+const request = v.pipe(
+  v.object({
+    resource_id: resourceId,
+    connected_gateway_ids: v.pipe(v.array(gatewayId), v.maxLength(1000)),
+  }),
+  v.transform((payload) => ({ type: 'create_flow' as const, ...payload })),
+);
 
-const toGateways = ({ gateway_id, candidates }: v.InferOutput<typeof candidatesForGateway>) => ({
-  gateway_ids: [gateway_id],
-  candidates,
-});
+const toGateways = (event: 'candidates' | 'invalidated') =>
+  v.pipe(
+    v.object({ gateway_ids: v.pipe(v.array(gatewayId), v.maxLength(64)), candidates }),
+    v.transform((payload) => ({ type: 'candidates' as const, event, ...payload })),
+  );
 
-/** By event, what a client may send; later names of the same message map onto the first. */
-const fromClient = {
-  create_flow: v.pipe(
-    createFlow,
-    v.transform((payload) => ({ type: 'create_flow' as const, ...payload })),
-  ),
-  broadcast_ice_candidates: v.pipe(
-    candidatesForGateways,
-    v.transform((payload) => ({ type: 'candidates' as const, event: 'ice_candidates' as const, ...payload })),
-  ),
-  new_gateway_ice_candidates: v.pipe(
-    candidatesForGateway,
-    v.transform((payload) => ({
+const toGateway = (event: 'candidates' | 'invalidated') =>
+  v.pipe(
+    v.object({ gateway_id: gatewayId, candidates }),
+    v.transform(({ gateway_id, candidates }) => ({
       type: 'candidates' as const,
-      event: 'ice_candidates' as const,
-      ...toGateways(payload),
+      event,
+      gateway_ids: [gateway_id],
+      candidates,
     })),
-  ),
-  broadcast_invalidated_ice_candidates: v.pipe(
-    candidatesForGateways,
-    v.transform((payload) => ({
-      type: 'candidates' as const,
-      event: 'invalidate_ice_candidates' as const,
-      ...payload,
-    })),
-  ),
-  invalidate_gateway_ice_candidates: v.pipe(
-    candidatesForGateway,
-    v.transform((payload) => ({
-      type: 'candidates' as const,
-      event: 'invalidate_ice_candidates' as const,
-      ...toGateways(payload),
-    })),
-  ),
-} as const;
-export type FromClient = v.InferOutput<(typeof fromClient)[keyof typeof fromClient]>;
+  );
 
-/** The message in `payload`, or null when no such event is known or its payload does not fit. */
-export function parseFromClient(event: string, payload: unknown): FromClient | null {
-  const schemas: Readonly<Record<string, v.GenericSchema<unknown, FromClient>>> = fromClient;
-  const schema = Object.hasOwn(schemas, event) ? schemas[event] : undefined;
-  const parsed = schema === undefined ? null : v.safeParse(schema, payload);
-  return parsed?.success === true ? parsed.output : null;
+/** For other clients, of which none is ever reachable: device pools are not served. */
+const toClients = v.pipe(
+  v.object({ client_id: clientId, candidates }),
+  v.transform(() => ({ type: 'nobody' as const })),
+);
+
+const resolvePool = v.pipe(
+  v.object({ resource_id: resourceId, domain: shortText }),
+  v.transform((payload) => ({ type: 'resolve_device_pool_domain' as const, ...payload })),
+);
+
+const noRelays = v.pipe(
+  v.object({}),
+  v.transform(() => ({ type: 'no_relays' as const })),
+);
+
+const capabilities = v.pipe(
+  v.object({ iceless: v.boolean() }),
+  v.transform(({ iceless }) => ({ type: 'set_snownet_capabilities' as const, iceless })),
+);
+
+/** By event: on which sockets it is spoken, and its schema. */
+export const fromClient = {
+  create_flow: { sockets: [1], schema: request },
+  request_authorization: { sockets: [2], schema: request },
+  broadcast_ice_candidates: { sockets: [1], schema: toGateways('candidates') },
+  new_gateway_ice_candidates: { sockets: [1, 2], schema: toGateway('candidates') },
+  broadcast_invalidated_ice_candidates: { sockets: [1], schema: toGateways('invalidated') },
+  invalidate_gateway_ice_candidates: { sockets: [1, 2], schema: toGateway('invalidated') },
+  new_client_ice_candidates: { sockets: [1, 2], schema: toClients },
+  invalidate_client_ice_candidates: { sockets: [1, 2], schema: toClients },
+  resolve_device_pool_domain: { sockets: [1, 2], schema: resolvePool },
+  no_relays: { sockets: [1, 2], schema: noRelays },
+  set_snownet_capabilities: { sockets: [2], schema: capabilities },
+} as const satisfies Record<string, { sockets: readonly SocketVersion[]; schema: v.GenericSchema<unknown, unknown> }>;
+
+export type FromClient = v.InferOutput<(typeof fromClient)[keyof typeof fromClient]['schema']>;
+
+/** The message in `payload`, or null when no such event is spoken on this socket or its payload does not fit. */
+export function parseFromClient(socket: SocketVersion, event: string, payload: unknown): FromClient | null {
+  const entries: Readonly<
+    Record<string, { sockets: readonly SocketVersion[]; schema: v.GenericSchema<unknown, FromClient> }>
+  > = fromClient;
+  const entry = Object.hasOwn(entries, event) ? entries[event] : undefined;
+  if (entry?.sockets.includes(socket) !== true) return null;
+  const parsed = v.safeParse(entry.schema, payload);
+  return parsed.success ? parsed.output : null;
 }
-
-type Site = { readonly id: string; readonly name: string };
-
-/** A resource as a client sees it; an `ip` resource travels as a cidr of one address. */
-export type ClientResource =
-  | {
-      readonly type: 'dns' | 'cidr';
-      readonly id: string;
-      readonly name: string;
-      readonly address: string;
-      readonly address_description: string | null;
-      readonly gateway_groups: readonly Site[];
-      readonly filters: readonly Filter[];
-      readonly ip_stack?: 'dual' | 'ipv4_only' | 'ipv6_only';
-    }
-  | {
-      readonly type: 'internet';
-      readonly id: string;
-      readonly gateway_groups: readonly Site[];
-      readonly can_be_disabled: true;
-    };
-
-export type FlowFailure = 'not_found' | 'offline' | 'forbidden';
-
-/** What a client is told. */
-export type ToClient =
-  | {
-      readonly event: 'init';
-      readonly payload: {
-        readonly interface: Interface;
-        readonly resources: readonly ClientResource[];
-        readonly relays: readonly Relay[];
-      };
-    }
-  | { readonly event: 'config_changed'; readonly payload: { readonly interface: Interface } }
-  | { readonly event: 'resource_created_or_updated'; readonly payload: ClientResource }
-  | { readonly event: 'resource_deleted'; readonly payload: string }
-  | {
-      readonly event: 'ice_candidates' | 'invalidate_ice_candidates';
-      readonly payload: { readonly gateway_id: string; readonly candidates: readonly string[] };
-    }
-  | {
-      readonly event: 'flow_created';
-      readonly payload: {
-        readonly resource_id: string;
-        readonly gateway_id: string;
-        readonly gateway_group_id: string;
-        readonly gateway_public_key: string;
-        readonly gateway_ipv4: string;
-        readonly gateway_ipv6: string;
-        readonly preshared_key: string;
-        readonly client_ice_credentials: IceCredentials;
-        readonly gateway_ice_credentials: IceCredentials;
-      };
-    }
-  | {
-      readonly event: 'flow_creation_failed';
-      readonly payload: {
-        readonly resource_id: string;
-        readonly reason: FlowFailure;
-        readonly violated_properties?: readonly string[];
-      };
-    };

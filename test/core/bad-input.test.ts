@@ -4,6 +4,7 @@ import { expect, test } from 'vitest';
 import fc from 'fast-check';
 import { driveWithFlow, lines } from '../support/core.ts';
 import { id, ids } from '../support/world.ts';
+import { speaking } from '../support/generations.ts';
 import type { Drive } from '../support/core.ts';
 
 const foreign = id('foreign');
@@ -16,13 +17,23 @@ const valid = {
     broadcast_invalidated_ice_candidates: { gateway_ids: [foreign], candidates: [candidate] },
     new_gateway_ice_candidates: { gateway_id: foreign, candidates: [candidate] },
     invalidate_gateway_ice_candidates: { gateway_id: foreign, candidates: [candidate] },
+    new_client_ice_candidates: { client_id: foreign, candidates: [candidate] },
+    invalidate_client_ice_candidates: { client_id: foreign, candidates: [candidate] },
+    request_authorization: { resource_id: foreign, connected_gateway_ids: [] },
+    resolve_device_pool_domain: { resource_id: foreign, domain: 'peer.example' },
+    set_snownet_capabilities: { iceless: true },
   },
   gateway: {
     flow_authorized: { ref: `${foreign}.0` },
     broadcast_ice_candidates: { client_ids: [foreign], candidates: [candidate] },
     broadcast_invalidated_ice_candidates: { client_ids: [foreign], candidates: [candidate] },
+    authorization_created: { ref: `${foreign}.0` },
+    set_snownet_capabilities: { iceless: true },
   },
 } as const;
+
+/** Messages of version 2 sockets alone; the others are spoken on version 1. */
+const second = new Set(['request_authorization', 'authorization_created', 'set_snownet_capabilities']);
 
 type Message = {
   readonly sessionId: 'client' | 'gateway';
@@ -33,6 +44,15 @@ const messages: Message[] = (['client', 'gateway'] as const).flatMap((sessionId)
   Object.entries(valid[sessionId]).map(([event, payload]) => ({ sessionId, event, payload })),
 );
 
+/** Fields that are any text. */
+const free = new Set(['ref', 'domain']);
+
+/** An account with one live flow, between devices that speak the socket's version of `message`. */
+function driveFor({ event }: Message): Drive {
+  const isOfPools = event.includes('device_pool') || event.includes('_client_ice');
+  return driveWithFlow(undefined, second.has(event) ? speaking.B : speaking[isOfPools ? 'C' : 'A']);
+}
+
 /** Sends a message to an account with one live flow; returns what was said, and whether anything was saved. */
 function send(driven: Drive, { sessionId, event }: Message, payload: unknown): { said: string[]; saved: number } {
   const effects = driven.step({ type: 'message', sessionId, event, payload, ref: 1 });
@@ -42,7 +62,7 @@ function send(driven: Drive, { sessionId, event }: Message, payload: unknown): {
 test.each(messages)(
   '[P12.6] $event of a $sessionId with a field missing or of another type is an unknown message',
   (message) => {
-    const driven = driveWithFlow();
+    const driven = driveFor(message);
     const odd = fc.oneof(
       fc.constant(undefined),
       fc.constant(null),
@@ -53,7 +73,7 @@ test.each(messages)(
     const fields = Object.keys(message.payload);
     fc.assert(
       fc.property(fc.constantFrom(...fields), odd, (field, value) => {
-        fc.pre(!(message.event === 'flow_authorized' && typeof value === 'string'));
+        fc.pre(!(free.has(field) && typeof value === 'string'));
         const answer = send(driven, message, { ...message.payload, [field]: value });
         expect(answer).toEqual({ said: [`${message.sessionId} reply unknown_message`], saved: 0 });
       }),
@@ -70,10 +90,15 @@ test.each(messages)(
   (message) => {
     const expected: Record<string, string[]> = {
       create_flow: ['client flow_creation_failed not_found'],
+      request_authorization: ['client authorization_creation_failed not_found'],
+      resolve_device_pool_domain: ['client device_pool_domain_resolution_failed'],
       flow_authorized: ['gateway reply invalid_ref'],
+      authorization_created: ['gateway reply invalid_ref'],
     };
-    const answer = send(driveWithFlow(), message, { ...message.payload, extra: 'ignored' });
-    expect(answer).toEqual({ said: expected[message.event] ?? [], saved: 0 });
+    const { event, payload } = message;
+    const answer = send(driveFor(message), message, { ...payload, extra: 'ignored' });
+    const saved = event === 'set_snownet_capabilities' ? 1 : 0;
+    expect(answer).toEqual({ said: expected[event] ?? [], saved });
   },
 );
 
@@ -116,4 +141,25 @@ test('[P12.8] a message of one role is unknown to the other, and so are names th
   expect(
     send(driven, { sessionId: 'gateway', event: 'create_flow', payload: {} }, valid.client.create_flow).said,
   ).toEqual(['gateway reply unknown_message']);
+});
+
+test('[P12.800] the names of one version of the sockets are unknown on the other', () => {
+  const first = driveWithFlow();
+  const later = driveWithFlow(undefined, speaking.B);
+  const only = { 1: first, 2: later } as const;
+  const spoken = [
+    ['client', 'create_flow', 1],
+    ['client', 'broadcast_ice_candidates', 1],
+    ['client', 'broadcast_invalidated_ice_candidates', 1],
+    ['gateway', 'flow_authorized', 1],
+    ['client', 'request_authorization', 2],
+    ['client', 'set_snownet_capabilities', 2],
+    ['gateway', 'authorization_created', 2],
+  ] as const;
+  for (const [sessionId, event, socket] of spoken) {
+    const message = messages.find((candidate) => candidate.sessionId === sessionId && candidate.event === event)!;
+    const unknown = [`${sessionId} reply unknown_message`];
+    expect(send(only[socket === 1 ? 2 : 1], message, message.payload).said).toEqual(unknown);
+    expect(send(only[socket], message, message.payload).said).not.toEqual(unknown);
+  }
 });

@@ -2,6 +2,7 @@
 import { createHash, createHmac } from 'node:crypto';
 import { commit, clientHello, gatewayHello, ids, lsn, worldRows } from './world.ts';
 import * as v from 'valibot';
+import { Fits } from './fits.ts';
 import { emptyState, grant, session } from '../../core/state.ts';
 import { holdGrant } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
@@ -37,6 +38,7 @@ export type Drive = {
 export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = worldRows()): Drive {
   const stored = new Stored();
   let state = emptyState(stored.memberships);
+  const fits = new Fits();
   let steps = 0;
   let at = 100;
   const driven: Drive = {
@@ -47,6 +49,8 @@ export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = wor
     step(input) {
       steps += 1;
       const effects = step(state, input, { now: driven.now, seed: `seed-${steps}`, hashes: nodeHashes });
+      if (input.type === 'connect') fits.connected(input.sessionId, input.hello);
+      fits.expect(effects.sends);
       stored.save(effects.saves);
       return effects;
     },
@@ -119,26 +123,37 @@ export function joinGateway(driven: Drive, changes: object = {}): Effects {
 
 export function createFlow(driven: Drive, resourceId = ids.resource): Effects {
   const payload = { resource_id: resourceId, connected_gateway_ids: [] };
-  return driven.step({ type: 'message', sessionId: 'client', event: 'create_flow', payload, ref: 1 });
+  const event = isSecond(driven, 'client') ? 'request_authorization' : 'create_flow';
+  return driven.step({ type: 'message', sessionId: 'client', event, payload, ref: 1 });
 }
 
-/** The `ref` of the authorize_flow among `effects`. */
+/** The `ref` of the authorization that is asked for among `effects`. */
 export function refOf(effects: Effects): string {
   for (const send of effects.sends) {
-    if (send.type === 'to-gateway' && send.message.event === 'authorize_flow') return send.message.payload.ref;
+    if (send.type !== 'to-gateway') continue;
+    const { event, payload } = send.message;
+    if (event === 'authorize_flow' || event === 'create_authorization') return payload.ref;
   }
-  throw new Error('no authorize_flow was sent');
+  throw new Error('no gateway was asked');
 }
 
 export function authorizeFlow(driven: Drive, ref: string): Effects {
-  return driven.step({ type: 'message', sessionId: 'gateway', event: 'flow_authorized', payload: { ref }, ref: 7 });
+  const event = isSecond(driven, 'gateway') ? 'authorization_created' : 'flow_authorized';
+  return driven.step({ type: 'message', sessionId: 'gateway', event, payload: { ref }, ref: 7 });
 }
 
-/** Both sides joined and one flow created. */
-export function driveWithFlow(rows = worldRows()): Drive {
+function isSecond({ state }: Drive, sessionId: string): boolean {
+  return state.sessions.get(sessionId)?.socketVersion === 2;
+}
+
+/** Both sides joined and one flow created. `hellos` vary what the two say of themselves. */
+export function driveWithFlow(
+  rows = worldRows(),
+  hellos: { readonly client?: object; readonly gateway?: object } = {},
+): Drive {
   const driven = drive(rows);
-  joinGateway(driven);
-  joinClient(driven);
+  joinGateway(driven, hellos.gateway);
+  joinClient(driven, hellos.client);
   authorizeFlow(driven, refOf(createFlow(driven)));
   return driven;
 }
@@ -153,8 +168,11 @@ function detail(send: Send): string {
   if (send.type === 'reply') return `reply ${send.answer === 'ok' ? 'ok' : send.answer.reason}`;
   const { event, payload } = send.message;
   if (event === 'resource_deleted') return `${event} ${payload}`;
-  if (event === 'resource_created_or_updated' || event === 'resource_updated') return `${event} ${payload.id}`;
-  if (event === 'flow_creation_failed') return `${event} ${payload.reason}`;
+  if (event === 'resource_created_or_updated' || event === 'resource_updated' || event === 'resource_filters_updated') {
+    return `${event} ${payload.id}`;
+  }
+  if (event === 'flow_creation_failed' || event === 'authorization_creation_failed')
+    return `${event} ${payload.reason}`;
   if (event === 'reject_access') return `${event} ${payload.client_id} ${payload.resource_id}`;
   return event;
 }

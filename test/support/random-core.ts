@@ -8,6 +8,8 @@ import { isPair } from '../../core/tables.ts';
 import { clientAwayMsMax } from '../../core/expiry.ts';
 import { clientView } from '../../core/view.ts';
 import { drive } from './core.ts';
+import { addressing, canonical, isAbout, requestOf } from './random-frames.ts';
+import { generations, speaking } from './generations.ts';
 import {
   actors,
   clients,
@@ -31,7 +33,7 @@ import {
 import { clientHello, clientSecret, gatewayHello, gatewaySecret, id } from './world.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import type { Drive } from './core.ts';
-import type { GatewayResource } from '../../protocol/device/gateway.ts';
+import type { ToClientMessage, ToGatewayMessage } from './random-frames.ts';
 import type { LiveGrant } from '../../core/state.ts';
 import type { FlowId } from '../../protocol/ids.ts';
 import type { Effects } from '../../core/effect.ts';
@@ -91,7 +93,7 @@ export class RandomAccount {
     for (const [sessionId, session] of state.sessions) {
       if (session.role !== 'client' || !session.joined) continue;
       const fresh = clientView(state, session);
-      const should = JSON.stringify([...(fresh?.resources ?? [])].map(([key, value]) => [key, JSON.stringify(value)]));
+      const should = JSON.stringify([...(fresh?.resources ?? [])].map(([key, value]) => [key, canonical(value)]));
       const does = JSON.stringify([...(this.#seen.get(sessionId) ?? [])].toSorted(([a], [b]) => (a < b ? -1 : 1)));
       if (should !== does) problems.push(`${sessionId} believes ${does}, a fresh evaluation gives ${should}`);
     }
@@ -188,7 +190,7 @@ export class RandomAccount {
         if (session === undefined) return;
         this.#peers.get(session.deviceId)?.delete(payload.resource_id);
         this.#believe(() =>
-          this.driven.step({ type: 'message', sessionId: session.id, event: 'create_flow', payload, ref: 1 }),
+          this.driven.step({ type: 'message', sessionId: session.id, event: requestOf(session), payload, ref: 1 }),
         );
         return;
       }
@@ -196,9 +198,9 @@ export class RandomAccount {
         const question = this.#questions.splice(a % Math.max(1, this.#questions.length), 1)[0];
         if (question === undefined) return;
         const { sessionId, ref } = question;
-        this.#believe(() =>
-          this.driven.step({ type: 'message', sessionId, event: 'flow_authorized', payload: { ref }, ref: 2 }),
-        );
+        const event =
+          this.driven.state.sessions.get(sessionId)?.socketVersion === 2 ? 'authorization_created' : 'flow_authorized';
+        this.#believe(() => this.driven.step({ type: 'message', sessionId, event, payload: { ref }, ref: 2 }));
         return;
       }
       case 'time':
@@ -222,13 +224,14 @@ export class RandomAccount {
         ? clientHello({
             externalId: `laptop-${(b % clients) + 1}`,
             token: { id: id('tokc', ownerOf((b % clients) + 1)), type: 'client', secret: clientSecret },
+            ...speaking[generations[(b + c) % 3] ?? 'A'].client,
             remoteIp: c % 2 === 0 ? '203.0.113.7' : '198.51.100.7',
             connectedAt,
           })
         : gatewayHello({
             externalId: `rack-${(n % gateways) + 1}`,
             token: { id: id('tokg', this.#siteOf((n % gateways) + 1)), type: 'gateway_group', secret: gatewaySecret },
-            deviceVersion: c % 3 === 0 ? '1.4.13' : '1.5.3',
+            ...speaking[generations[c % 3] ?? 'A'].gateway,
             connectedAt,
           });
     this.#believe(() => this.driven.step({ type: 'connect', sessionId, hello }));
@@ -313,9 +316,9 @@ export class RandomAccount {
     this.#peers.set(clientId, peers);
     if (event === 'init') {
       seen.clear();
-      for (const only of payload.resources) seen.set(only.id, JSON.stringify(only));
+      for (const only of payload.resources) seen.set(only.id, canonical(only));
       for (const resourceId of peers) if (!seen.has(resourceId)) peers.delete(resourceId);
-    } else if (event === 'flow_created') {
+    } else if (event === 'flow_created' || event === 'authorization_created') {
       peers.add(payload.resource_id);
     } else if (event === 'resource_deleted') {
       peers.delete(payload);
@@ -323,10 +326,14 @@ export class RandomAccount {
       if (!seen.delete(payload))
         this.#problems.push(`${sessionId} is told to delete ${payload}, which it does not have`);
     } else if (event === 'resource_created_or_updated') {
-      const text = JSON.stringify(payload);
+      const text = canonical(payload);
       if (seen.get(payload.id) === text)
         this.#problems.push(`${sessionId} is told again of an unchanged ${payload.id}`);
       seen.set(payload.id, text);
+    } else if (event === 'resource_filters_updated') {
+      const before: unknown = JSON.parse(seen.get(payload.id) ?? 'null');
+      if (before === null) this.#problems.push(`${sessionId} is told filters of ${payload.id}, which it does not have`);
+      else seen.set(payload.id, canonical({ ...before, filters: payload.filters }));
     }
   }
 
@@ -334,7 +341,7 @@ export class RandomAccount {
     const access = this.#access.get(sessionId) ?? new Set<string>();
     this.#access.set(sessionId, access);
     const gatewayId = this.driven.state.sessions.get(sessionId)?.deviceId ?? '';
-    if (event === 'authorize_flow') {
+    if (event === 'authorize_flow' || event === 'create_authorization') {
       access.add(`${payload.client.id}/${payload.resource.id}`);
       this.#told.set(`${gatewayId}/${payload.client.id}/${payload.resource.id}`, addressing(payload.resource));
       this.#questions.push({ sessionId, ref: payload.ref });
@@ -376,20 +383,4 @@ export class RandomAccount {
     this.#rows.set(name, { table, row: after });
     return [{ op: 'update', table, old: held.row, new: after }];
   }
-}
-
-type Send = Effects['sends'][number];
-type ToClientMessage = Extract<Send, { type: 'to-client' }>['message'];
-type ToGatewayMessage = Extract<Send, { type: 'to-gateway' }>['message'];
-
-/** What a gateway acts on: everything but the name. */
-function addressing(resource: GatewayResource): string {
-  return resource.type === 'internet'
-    ? 'internet'
-    : `${resource.type} ${resource.address} ${JSON.stringify(resource.filters)}`;
-}
-
-/** The resource of an answer to a request. */
-function isAbout({ event, payload }: ToClientMessage): string[] {
-  return event === 'flow_creation_failed' || event === 'flow_created' ? [payload.resource_id] : [];
 }

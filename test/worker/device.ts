@@ -4,6 +4,8 @@ import { env, exports } from 'cloudflare:workers';
 import { accountId, tokenId } from '../../protocol/ids.ts';
 import { clientKey, clientSecret, gatewayKey, gatewaySecret, ids } from '../support/world.ts';
 import { parseTokenKeys, signToken } from '../../worker/token.ts';
+import { speaking } from '../support/generations.ts';
+import type { Generation } from '../support/generations.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 /** A signed token of the world's client or gateway; `changes` vary the envelope. */
@@ -26,7 +28,12 @@ export function token(role: Role, changes: { readonly id?: string; readonly secr
 /** Asks for a socket as `role`; `query` and `headers` vary what a real device sends. */
 export async function dial(
   role: Role,
-  { query = {}, headers = {}, signed = token(role) }: { query?: object; headers?: object; signed?: string | null } = {},
+  {
+    query = {},
+    headers = {},
+    signed = token(role),
+    of = 'A',
+  }: { query?: object; headers?: object; signed?: string | null; of?: Generation } = {},
 ): Promise<Response> {
   const parameters = new URLSearchParams({
     external_id: role === 'client' ? 'laptop' : 'rack-1',
@@ -34,10 +41,12 @@ export async function dial(
     public_key: role === 'client' ? clientKey : gatewayKey,
     ...query,
   });
-  return await exports.default.fetch(`https://drawbridge.example/${role}/websocket?${parameters.toString()}`, {
+  const { program, deviceVersion, socketVersion } = speaking[of][role];
+  const path = socketVersion === 2 ? `${role}/v2/websocket` : `${role}/websocket`;
+  return await exports.default.fetch(`https://drawbridge.example/${path}?${parameters.toString()}`, {
     headers: {
       upgrade: 'websocket',
-      'user-agent': `Debian/12.0.0 connlib/${role === 'client' ? '1.5.2' : '1.4.13'} (x86_64; 6.1.0)`,
+      'user-agent': `Debian/12.0.0 ${program}/${deviceVersion} (x86_64; 6.1.0)`,
       ...(signed === null ? {} : { 'x-authorization': `Bearer ${signed}` }),
       ...headers,
     },

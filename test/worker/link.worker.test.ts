@@ -1,6 +1,6 @@
 // The holder of a device's socket at the edge: its bounds, over real socket pairs and under a clock that the test turns.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { idleMsByRole } from '../../protocol/roles.ts';
+import { idleMs } from '../../protocol/device/generations.ts';
 import { Link } from '../../worker/edge/link.ts';
 import { noWelcome } from '../../protocol/link.ts';
 import { Device } from './device.ts';
@@ -16,7 +16,7 @@ test('[P15.710] an edge asks a device to connect anew after 12 hours, give or ta
   ] as const) {
     vi.spyOn(Math, 'random').mockReturnValueOnce(chance);
     const { device } = linked('client');
-    const stepMs = idleMsByRole.client - 1000;
+    const stepMs = idleMs('client', { program: 'connlib' }) - 1000;
     let leftMs = hours * 3_600_000;
     for (; leftMs > stepMs; leftMs -= stepMs) await heartbeat(device, stepMs);
     await heartbeat(device, leftMs - 1);
@@ -25,10 +25,15 @@ test('[P15.710] an edge asks a device to connect anew after 12 hours, give or ta
   }
 });
 
-test('[P15.711] a device that is silent for longer than its role may be is closed, and its account is told', async () => {
-  for (const role of ['client', 'gateway'] as const) {
-    const { device, object } = linked(role);
-    await heartbeat(device, idleMsByRole[role] - 1);
+test('[P15.711] a device that is silent for longer than its role and program may be is closed, and its account is told', async () => {
+  for (const [role, program, ms] of [
+    ['client', 'connlib', 307_000],
+    ['client', 'headless-client', 37_000],
+    ['gateway', 'connlib', 37_000],
+    ['gateway', 'gateway', 37_000],
+  ] as const) {
+    const { device, object } = linked(role, program);
+    await heartbeat(device, ms - 1);
     await vi.advanceTimersByTimeAsync(1);
     expect((await device.closed).reason).toContain('silent');
     expect((await object.closed).reason).toContain('silent');
@@ -45,11 +50,11 @@ async function heartbeat(device: Device, thenMs: number): Promise<void> {
 }
 
 /** A device and its account's end, with the edge between them. */
-function linked(role: Role) {
+function linked(role: Role, program = 'connlib') {
   const [outer, inner] = [new WebSocketPair(), new WebSocketPair()];
   const object = new Device(inner[1]);
   const refused = { status: 503, code: 'unavailable', detail: 'gone', retryAfterSeconds: 1 };
-  new Link(outer[1], role, async () => await Promise.resolve({ type: 'refused', refusal: refused })).start(
+  new Link(outer[1], { role, program }, async () => await Promise.resolve({ type: 'refused', refusal: refused })).start(
     inner[0],
     noWelcome,
   );

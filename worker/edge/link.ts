@@ -16,7 +16,7 @@ import {
 } from '../../protocol/link.ts';
 import { closes, refusalOf } from '../../protocol/reasons.ts';
 import { unreachable } from '../../protocol/assert.ts';
-import { idleMsByRole } from '../../protocol/roles.ts';
+import { idleMs } from '../../protocol/device/generations.ts';
 import { refuse } from './reply.ts';
 import { accountObjectName } from '../env.ts';
 import { closeQuietly, Uplink } from './uplink.ts';
@@ -37,9 +37,9 @@ const lifeMs = 12 * 3_600_000;
 export async function connectDevice(hello: Hello, env: Env): Promise<Response> {
   const dial = async () => await dialObject(hello, env);
   const dialled = await dial();
-  if (dialled.type === 'refused') return refuse(dialled.refusal);
+  if (dialled.type === 'refused') return refuse(dialled.refusal, hello);
   const pair = new WebSocketPair();
-  new Link(pair[1], hello.role, dial).start(dialled.socket, dialled.welcome);
+  new Link(pair[1], hello, dial).start(dialled.socket, dialled.welcome);
   return new Response(null, { status: 101, webSocket: pair[0] });
 }
 
@@ -61,6 +61,7 @@ async function dialObject(hello: Hello, env: Env): Promise<Dialled> {
 export class Link {
   readonly #device: WebSocket;
   readonly #role: Role;
+  readonly #idleMs: number;
   readonly #uplink: Uplink;
   #isJoined = false;
   #malformed = 0;
@@ -68,9 +69,10 @@ export class Link {
   #idle: ReturnType<typeof setTimeout> | null = null;
   #life: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(device: WebSocket, role: Role, dial: () => Promise<Dialled>) {
+  constructor(device: WebSocket, { role, program }: Pick<Hello, 'role' | 'program'>, dial: () => Promise<Dialled>) {
     this.#device = device;
     this.#role = role;
+    this.#idleMs = idleMs(role, { program });
     this.#uplink = new Uplink(role, dial, {
       onText: (text) => this.#guarded(() => this.#fromObject(text)),
       onReturn: () => {
@@ -97,7 +99,7 @@ export class Link {
   #alive(): void {
     if (this.#isOver) return;
     clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.#end(1000, 'silent for too long'), idleMsByRole[this.#role]);
+    this.#idle = setTimeout(() => this.#end(1000, 'silent for too long'), this.#idleMs);
   }
 
   #guarded(handle: () => void): void {

@@ -3,10 +3,12 @@
 import * as v from 'valibot';
 import { hello, linkVersion } from '../../protocol/link.ts';
 import { invalidParameters, refusalOf } from '../../protocol/reasons.ts';
+import { programs } from '../../protocol/device/generations.ts';
 import { tokenTypeOfRole } from '../../protocol/roles.ts';
 import { verifyToken } from '../token.ts';
 import type { Hello, Refusal } from '../../protocol/link.ts';
 import type { Role } from '../../protocol/roles.ts';
+import type { SocketVersion } from '../../protocol/device/generations.ts';
 import type { TokenKey } from '../token.ts';
 
 export type ParsedRequest =
@@ -14,7 +16,12 @@ export type ParsedRequest =
   | { readonly type: 'refused'; readonly refusal: Refusal };
 
 /** `now`: milliseconds since 1970-01-01 UTC, the connect time by which the newest connection of a device wins. */
-export function parseUpgrade(request: Request, role: Role, keys: readonly TokenKey[], now: number): ParsedRequest {
+export function parseUpgrade(
+  request: Request,
+  { role, socketVersion }: { readonly role: Role; readonly socketVersion: SocketVersion },
+  keys: readonly TokenKey[],
+  now: number,
+): ParsedRequest {
   const refused = (refusal: Refusal): ParsedRequest => ({ type: 'refused', refusal });
   if (request.headers.get('upgrade')?.toLowerCase() !== 'websocket') return refused(refusalOf('upgrade_required'));
   const { searchParams } = new URL(request.url);
@@ -33,7 +40,8 @@ export function parseUpgrade(request: Request, role: Role, keys: readonly TokenK
     externalId: searchParams.get('external_id') ?? '',
     name: searchParams.get('name'),
     publicKey: searchParams.get('public_key') ?? '',
-    deviceVersion: versionOf(request.headers.get('user-agent')),
+    ...deviceOf(request.headers.get('user-agent')),
+    socketVersion,
     remoteIp: request.headers.get('cf-connecting-ip'),
     region: textOrNull(cf?.['country']),
     latitude: numberOrNull(cf?.['latitude']),
@@ -51,11 +59,13 @@ const expectations: Readonly<Record<string, string>> = {
   name: 'name: expected at most 255 characters',
 };
 
-/** The version in the first word of a user agent that names one of the device programs, or null. */
-function versionOf(userAgent: string | null): string | null {
-  const programs = 'connlib|headless-client|gui-client|apple-client|android-client|gateway|relay';
-  return new RegExp(`(?:^|\\s)(?:${programs})/(\\S{1,64})`).exec(userAgent ?? '')?.[1] ?? null;
+/** The first word of a user agent that names one of the device programs: the program and its version. */
+export function deviceOf(userAgent: string | null): Pick<Hello, 'program' | 'deviceVersion'> {
+  const match = programPattern.exec(userAgent ?? '');
+  return { program: match?.[1] ?? null, deviceVersion: match?.[2] ?? null };
 }
+
+const programPattern = new RegExp(`(?:^|\\s)(${programs.join('|')})/(\\S{1,64})`);
 
 function bearer(header: string | null): string | null {
   return /^Bearer\s+(\S+)\s*$/i.exec(header ?? '')?.[1] ?? null;
