@@ -116,7 +116,7 @@ async function askOne(row: AccountRow, url: string, key: string): Promise<Accoun
 /** What is wrong with an account, and the way out; null when it is well. */
 export function accountProblem({ lane, ...account }: AccountRow, object: StatusAnswer): string | null {
   const way = `run \`${program} resync ${accountLabel(account)}\``;
-  const { position, stale, unreadableRows } = object;
+  const { position, stale, unreadableRows, clonedDevices } = object;
   if (lane === null) return 'it has no lane, so the replicator has not delivered it yet: check that it streams';
   if (lane.state !== 'live')
     return `its lane is ${lane.state} (${lane.reason ?? 'no reason given'}): mend that, then ${way}`;
@@ -126,8 +126,11 @@ export function accountProblem({ lane, ...account }: AccountRow, object: StatusA
   if (position.epoch === lane.epoch && compareLsnText(position.lsn, lane.lsn) < 0) {
     return `its object has lost what was delivered to it: ${way}`;
   }
-  if (unreadableRows.length === 0) return null;
-  return `rows that cannot be read grant nothing (${unreadableRows.join(', ')}): correct them, or update the worker`;
+  if (unreadableRows.length > 0) {
+    return `rows that cannot be read grant nothing (${unreadableRows.join(', ')}): correct them, or update the worker`;
+  }
+  if (clonedDevices.length === 0) return null;
+  return `several programs connect by turns under one external_id (devices ${clonedDevices.join(', ')}): give each its own`;
 }
 
 function keyProblem(settings: Settings): string | null {

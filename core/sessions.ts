@@ -7,6 +7,7 @@
 import { accountOf, expectChangeAt } from './state.ts';
 import { isProviderEnabled } from './access.ts';
 import { askAgain } from './flows.ts';
+import { takeReplacement } from './clones.ts';
 import { bytesToHex } from './encoding.ts';
 import { gatewayResource } from './render.ts';
 import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
@@ -43,6 +44,7 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   if (session === null) return refuse('device_not_registered');
   const older = state.sessions.get(state.sessionOfDevice.get(session.deviceId) ?? '');
   if (older !== undefined && older.connectedAt > session.connectedAt) return refuse('superseded');
+  if (older !== undefined && !takeReplacement(state, older, session)) return refuse('device_cloned');
   if (older !== undefined) endSession(state, older, 'superseded', effects);
   holdSession(state, session);
   effects.saves.push({ type: 'put-session', session });

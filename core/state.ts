@@ -5,6 +5,7 @@ import * as ids from '../protocol/ids.ts';
 import { emptyTables } from './tables.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Interface } from '../protocol/device/shared.ts';
+import type { Replacements } from './clones.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
 import type { Tables } from './tables.ts';
@@ -125,6 +126,8 @@ export type State = {
   readonly sessions: Map<string, Session>;
   readonly sessionOfDevice: Map<ids.ClientId | ids.GatewayId, string>;
   readonly announced: Map<string, Announced>;
+  /** Of devices whose connection was taken over under another key, since the object woke. */
+  readonly replacements: Map<ids.ClientId | ids.GatewayId, Replacements>;
   readonly grants: Map<ids.FlowId, Grant>;
   readonly grantsOfClient: Map<ids.ClientId, Set<ids.FlowId>>;
   readonly grantsOfGateway: Map<ids.GatewayId, Set<ids.FlowId>>;
@@ -145,6 +148,7 @@ export function emptyState(stored: StoredMemberships): State {
     sessions: new Map(),
     sessionOfDevice: new Map(),
     announced: new Map(),
+    replacements: new Map(),
     grants: new Map(),
     grantsOfClient: new Map(),
     grantsOfGateway: new Map(),

@@ -34,6 +34,9 @@ export type System = {
   readonly stop: () => Promise<void>;
 };
 
+/** All devices come from one address here, and connect more often than those of one address may. */
+const connectLimits = '1000000,1000000,1000000';
+
 const replicatorReadyMsMax = 30_000;
 const slot = 'drawbridge_local';
 
@@ -92,9 +95,11 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
 
 type PartOptions = Pick<StartOptions<string>, 'env' | 'onLine' | 'signal'>;
 
-/** Starts the worker; ready is its URL. */
+/** Starts the worker; ready is its URL. It limits connects only where the environment says so. */
 export async function startWorkerPart(options: PartOptions): Promise<{ part: Part; ready: string }> {
-  return await startPart({ ...options, name: 'worker', file: 'dev/worker.ts', readyOf: workerUrlOf });
+  const limits = process.env['DRAWBRIDGE_CONNECT_LIMITS'] ?? connectLimits;
+  const env = { DRAWBRIDGE_CONNECT_LIMITS: limits, ...options.env };
+  return await startPart({ ...options, env, name: 'worker', file: 'dev/worker.ts', readyOf: workerUrlOf });
 }
 
 /** Starts the replicator and waits until it streams; ready is the URL of its health checks. */

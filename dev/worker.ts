@@ -1,12 +1,14 @@
 // `npm run worker`: the worker in the local runtime through Miniflare, in the foreground, as a process of its own.
 //
 // PORT (default 8787, 0 takes a free one) and DRAWBRIDGE_WORKER_HOST (default 127.0.0.1) are where it listens; DRAWBRIDGE_WORKER_STATE is where its objects live (default
-// `.drawbridge/worker`). It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY. Prints one line with its address.
+// `.drawbridge/worker`). It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY, and takes DRAWBRIDGE_CONNECT_LIMITS. Prints
+// one line with its address.
 import { fileURLToPath } from 'node:url';
 import { mkdir } from 'node:fs/promises';
 import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { leashChildren } from './leash.ts';
+import { parseConnectLimits } from '../worker/edge/limits.ts';
 import { parseTokenKeys } from '../worker/token.ts';
 import { runCommand, UsageError } from './command.ts';
 
@@ -14,8 +16,13 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 
 await runCommand(async () => {
   const port = parsePort(process.env['PORT'] ?? '8787');
-  const { DRAWBRIDGE_TOKEN_KEYS: tokenKeys, DRAWBRIDGE_INGEST_KEY: ingestKey } = process.env;
+  const {
+    DRAWBRIDGE_TOKEN_KEYS: tokenKeys,
+    DRAWBRIDGE_INGEST_KEY: ingestKey,
+    DRAWBRIDGE_CONNECT_LIMITS: connectLimits,
+  } = process.env;
   parseTokenKeys(tokenKeys);
+  parseConnectLimits(connectLimits);
   if ((ingestKey ?? '').length < 32) {
     throw new UsageError(
       'DRAWBRIDGE_INGEST_KEY must be set to 32 characters or more, the same for worker and replicator',
@@ -35,7 +42,11 @@ await runCommand(async () => {
         ACCOUNT: { className: 'Account', useSQLite: true },
         STREAM: { className: 'Stream', useSQLite: true },
       },
-      bindings: { DRAWBRIDGE_TOKEN_KEYS: tokenKeys ?? '', DRAWBRIDGE_INGEST_KEY: ingestKey ?? '' },
+      bindings: {
+        DRAWBRIDGE_TOKEN_KEYS: tokenKeys ?? '',
+        DRAWBRIDGE_INGEST_KEY: ingestKey ?? '',
+        DRAWBRIDGE_CONNECT_LIMITS: connectLimits ?? '',
+      },
       resourcePersistencePath: state,
       cf: false,
       telemetry: { enabled: false },

@@ -71,5 +71,7 @@ export const statusAnswer = v.object({
   rejectsOwed: count,
   /** Rows that could not be read, as `table/key`, at most a hundred: they grant nothing. */
   unreadableRows: v.array(v.string()),
+  /** Devices that several programs connect as, under one external_id; at most a hundred. */
+  clonedDevices: v.optional(v.array(v.string()), []),
 });
 export type StatusAnswer = v.InferOutput<typeof statusAnswer>;

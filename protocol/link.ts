@@ -40,7 +40,8 @@ export const probesMissedMax = 2;
 /** Marks a device frame on the way down. */
 export const deviceFrameMark = '=';
 
-const shortText = v.pipe(v.string(), v.maxLength(255));
+/** What a person or a program calls something: no control characters, which logs and terminals would obey. */
+const shortText = v.pipe(v.string(), v.maxLength(255), v.regex(/^\P{Cc}*$/u));
 
 /** A Curve25519 public key: standard base64 with padding of 32 bytes. */
 const publicKey = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/));

@@ -24,6 +24,12 @@ const refusals = {
     retry: 30,
   },
   superseded: { status: 503, detail: 'A newer connection of the same device is in place.', retry: 60 },
+  device_cloned: {
+    status: 503,
+    detail: 'Several devices connect with the same external_id by turns: give each its own.',
+    retry: 60,
+  },
+  too_many_connects: { status: 503, detail: 'Too many connects from this address: connect later.', retry: 1 },
   unavailable: { status: 503, detail: 'The service could not answer: try again.', retry: 5 },
   upgrade_required: { status: 426, detail: 'This address speaks WebSocket: send an upgrade request.', retry: 60 },
 } as const satisfies Record<string, { status: number; detail: string; retry: number | null }>;
@@ -41,7 +47,12 @@ export function refusalOf(code: RefusalCode): Refusal {
  * is in place. Any other refusal may pass.
  */
 export function isFinal({ status, code }: Refusal): boolean {
-  return status < 500 || code === 'superseded';
+  return status < 500 || code === 'superseded' || code === 'device_cloned';
+}
+
+/** Connects come faster than they may. */
+export function tooManyConnects(waitSeconds: number): Refusal {
+  return { ...refusalOf('too_many_connects'), retryAfterSeconds: Math.ceil(waitSeconds) };
 }
 
 /** A connection whose parameters are wrong; `detail` names the parameter and what was expected. */
@@ -50,8 +61,8 @@ export function invalidParameters(detail: string): Refusal {
 }
 
 /**
- * Why the object ends a session. `signOut` makes a device forget its token, so it is reserved for a token or a device
- * that is gone for good.
+ * Why a device's socket is closed, by the object or by the edge. `signOut` makes a device forget its
+ * token, so it is reserved for a token or a device that is gone for good.
  */
 export const closes = {
   token_gone: { code: 1000, reason: 'the token was deleted or has expired', signOut: true },
@@ -61,6 +72,12 @@ export const closes = {
   disabled: { code: 1000, reason: 'the account or the actor is disabled', signOut: false },
   internal_error: { code: 1011, reason: 'the message could not be handled', signOut: false },
   restart: { code: 1012, reason: 'the service restarts', signOut: false },
+  silent: { code: 1000, reason: 'silent for too long', signOut: false },
+  left: { code: 1000, reason: 'the device left', signOut: false },
+  too_large: { code: 1009, reason: 'expected text frames of at most 65,536 characters', signOut: false },
+  malformed: { code: 1008, reason: 'too many frames that cannot be read', signOut: false },
+  too_fast: { code: 1008, reason: 'too many frames a second', signOut: false },
+  unread: { code: 1008, reason: 'too much was sent without a sign that it is read', signOut: false },
   recycled: { code: 1012, reason: 'the connection is renewed: connect again', signOut: false },
   overloaded: { code: 1013, reason: 'more was sent than can be kept while the account is away', signOut: false },
 } as const satisfies Record<string, { code: number; reason: string; signOut: boolean }>;

@@ -9,6 +9,8 @@ export type Env = {
   readonly DRAWBRIDGE_TOKEN_KEYS?: string;
   /** Keys that sign the replicator's requests, comma-separated; all are accepted. */
   readonly DRAWBRIDGE_INGEST_KEY?: string;
+  /** How often devices may connect, as in edge/limits.ts. */
+  readonly DRAWBRIDGE_CONNECT_LIMITS?: string;
 };
 
 /** The name of an account's object. The scheme has a version, so that splitting an account later is a routing change. */

@@ -13,6 +13,7 @@ const object = {
   flows: 1,
   rejectsOwed: 2,
   unreadableRows: [],
+  clonedDevices: [],
 };
 
 test('an account is well while its object stands at its lane or beyond, also with gateways yet to be told', () => {
@@ -27,6 +28,7 @@ test.each([
   [row, { ...object, stale: true }, /stale.* resync acme/],
   [row, { ...object, position: { epoch: 2, lsn: lsn(99) } }, /has lost what was delivered.* resync acme/],
   [row, { ...object, unreadableRows: ['policies/p1'] }, /cannot be read grant nothing \(policies\/p1\)/],
+  [row, { ...object, clonedDevices: ['d1'] }, /one external_id \(devices d1\)/],
 ])('an account that is not well is told so with the way out: %#', (account, answer, problem) => {
   expect(accountProblem(account, answer)).toMatch(problem);
 });

@@ -3,8 +3,10 @@ import { expect, test } from 'vitest';
 import { drive, driveWithFlow, joinClient, joinGateway, lines } from '../support/core.ts';
 import { clientHello, gatewayHello, id, ids, remove, row, update, worldRows } from '../support/world.ts';
 import { StoredMemberships } from '../support/stored-memberships.ts';
+import { clonedDevices } from '../../core/clones.ts';
 import { emptyState } from '../../core/state.ts';
 import { step } from '../../core/step.ts';
+import { refusalOf } from '../../protocol/reasons.ts';
 import { nodeHashes } from '../support/core.ts';
 import type { Drive } from '../support/core.ts';
 import type { Hello } from '../../protocol/link.ts';
@@ -112,6 +114,31 @@ test("[P8.1] a connection under a new key or address writes no row, and a change
   expect(again.saves.map(({ type }) => type)).toEqual(['put-session']);
   driven.commit(update('clients', { external_id: 'renamed' }));
   expect(driven.state.sessions.get('b')).toMatchObject({ publicKey, remoteIp: '198.51.100.1' });
+});
+
+test('[P15.712] a device that other keys have replaced five times in a minute keeps its session, and newcomers come back later', () => {
+  const driven = drive();
+  const keyOf = (n: number) => `${String(n).padStart(42, 'E')}A=`;
+  const connects = (n: number) => codeOf(driven, clientHello({ publicKey: keyOf(n), connectedAt: 1000 + n }));
+  for (let n = 0; n <= 5; n += 1) expect(connects(n)).toBe('admitted');
+  expect(connects(5)).toBe('admitted');
+  expect(clonedDevices(driven.state, driven.now)).toEqual([]);
+  expect(connects(6)).toBe('device_cloned');
+  expect(driven.state.sessions.get('x')).toMatchObject({ publicKey: keyOf(5) });
+  expect(clonedDevices(driven.state, driven.now)).toEqual([ids.client]);
+  expect(refusalOf('device_cloned')).toMatchObject({ status: 503, retryAfterSeconds: 60 });
+  driven.now += 60_000;
+  expect(connects(7)).toBe('admitted');
+  driven.now += 600_000;
+  expect(clonedDevices(driven.state, driven.now)).toEqual([]);
+});
+
+test('[P15.713] a program that starts anew after its connection has ended replaces nothing, however often', () => {
+  const driven = drive();
+  for (let n = 0; n < 20; n += 1) {
+    expect(codeOf(driven, clientHello({ publicKey: `${String(n).padStart(42, 'E')}A=` }))).toBe('admitted');
+    driven.step({ type: 'closed', sessionId: 'x' });
+  }
 });
 
 test('[P4.703] a redial takes the place of its own session, and never that of a newer connection of the device', () => {

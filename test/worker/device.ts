@@ -25,15 +25,19 @@ export function token(role: Role, changes: { readonly id?: string; readonly secr
   return signToken(envelope, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
 }
 
+export type DialOptions = {
+  readonly query?: object;
+  readonly headers?: object;
+  readonly signed?: string | null;
+  readonly of?: Generation;
+  /** What the platform knows of the connection. */
+  readonly cf?: RequestInitCfProperties;
+};
+
 /** Asks for a socket as `role`; `query` and `headers` vary what a real device sends. */
 export async function dial(
   role: Role,
-  {
-    query = {},
-    headers = {},
-    signed = token(role),
-    of = 'A',
-  }: { query?: object; headers?: object; signed?: string | null; of?: Generation } = {},
+  { query = {}, headers = {}, signed = token(role), of = 'A', cf }: DialOptions = {},
 ): Promise<Response> {
   const parameters = new URLSearchParams({
     external_id: role === 'client' ? 'laptop' : 'rack-1',
@@ -50,6 +54,7 @@ export async function dial(
       ...(signed === null ? {} : { 'x-authorization': `Bearer ${signed}` }),
       ...headers,
     },
+    ...(cf === undefined ? {} : { cf }),
   });
 }
 
@@ -93,14 +98,14 @@ export class Device {
 }
 
 /** A connected device; throws when it was refused. */
-export async function connect(role: Role, options: Parameters<typeof dial>[1] = {}): Promise<Device> {
+export async function connect(role: Role, options: DialOptions = {}): Promise<Device> {
   const { status, webSocket } = await dial(role, options);
   if (webSocket === null) throw new Error(`refused with ${status}`);
   return new Device(webSocket);
 }
 
 /** A device that has joined; its init is returned with it. */
-export async function join(role: Role, options: Parameters<typeof dial>[1] = {}) {
+export async function join(role: Role, options: DialOptions = {}) {
   const device = await connect(role, options);
   device.send({ topic: role, event: 'phx_join', payload: null, ref: 0 });
   await device.frame();

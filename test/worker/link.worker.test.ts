@@ -1,7 +1,7 @@
 // The holder of a device's socket at the edge: its bounds, over real socket pairs and under a clock that the test turns.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import { frameRates, Link, unreadLengthMax } from '../../worker/edge/link.ts';
 import { idleMs } from '../../protocol/device/generations.ts';
-import { Link } from '../../worker/edge/link.ts';
 import { noWelcome } from '../../protocol/link.ts';
 import { Device } from './device.ts';
 import type { Role } from '../../protocol/roles.ts';
@@ -39,6 +39,29 @@ test('[P15.711] a device that is silent for longer than its role and program may
     expect((await object.closed).reason).toContain('silent');
     expect(vi.getTimerCount()).toBe(0);
   }
+});
+
+test('[P15.717] a device that does not read is closed once 4 MiB were sent since its last frame', async () => {
+  const { device, object } = linked('client');
+  const frame = 'x'.repeat(1024 * 1024);
+  for (let sent = 0; sent < unreadLengthMax; sent += frame.length) object.send(`=${frame}`);
+  for (let read = 0; read < unreadLengthMax; read += frame.length) expect(await device.next()).toBe(frame);
+  device.send(heartbeatFrame);
+  expect((await device.frame()).event).toBe('phx_reply');
+  for (let sent = 0; sent < unreadLengthMax; sent += frame.length) object.send(`=${frame}`);
+  expect(await device.closed).toMatchObject({ code: 1008, reason: expect.stringContaining('is read') });
+  expect(await object.closed).toMatchObject({ code: 1008 });
+});
+
+test('[P15.718] a device that sends faster than it may is closed, and what it sent before is answered', async () => {
+  const { device, object } = linked('client');
+  const { burst } = frameRates.client;
+  for (let i = 0; i < burst; i += 1) device.send(heartbeatFrame);
+  for (let i = 0; i < burst; i += 1) expect((await device.frame()).event).toBe('phx_reply');
+  // While the burst is answered, some more has become free.
+  for (let i = 0; i < burst; i += 1) device.send(heartbeatFrame);
+  expect(await device.closed).toMatchObject({ code: 1008, reason: expect.stringContaining('too many frames') });
+  expect(await object.closed).toMatchObject({ code: 1008 });
 });
 
 const heartbeatFrame = { topic: 'phoenix', event: 'heartbeat', payload: {}, ref: 1 };

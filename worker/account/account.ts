@@ -6,6 +6,7 @@
 // then closes that device's socket; a commit answers `failed`, and after `triesMax` the account is `poison`.
 import { DurableObject } from 'cloudflare:workers';
 import * as v from 'valibot';
+import { clonedDevices } from '../../core/clones.ts';
 import { Divergence } from '../../core/apply.ts';
 import {
   acceptSocket,
@@ -97,6 +98,7 @@ export class Account extends DurableObject<Env> {
       flows: [...grants.values()].filter(({ phase }) => phase === 'live').length,
       rejectsOwed: [...grants.values()].filter((grant) => isOwedToAbsent(this.#state, grant)).length,
       unreadableRows: [...tables.unreadable].slice(0, 100),
+      clonedDevices: clonedDevices(this.#state, Date.now()).slice(0, 100),
     };
   }
 

@@ -17,27 +17,40 @@ import {
 import { closes, refusalOf } from '../../protocol/reasons.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import { idleMs } from '../../protocol/device/generations.ts';
-import { refuse } from './reply.ts';
 import { accountObjectName } from '../env.ts';
 import { closeQuietly, Uplink } from './uplink.ts';
 import * as log from '../log.ts';
+import { fullBucket, takeOne } from './bucket.ts';
+import type { Bucket, Rate } from './bucket.ts';
 import type { Dialled, Over } from './uplink.ts';
 import type { Env } from '../env.ts';
 import type { FrameAction } from '../../protocol/framing.ts';
-import type { Hello, LinkUp, Welcome } from '../../protocol/link.ts';
+import type { Hello, LinkUp, Refusal, Welcome } from '../../protocol/link.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 /** Malformed frames in one connection, at most. */
 const malformedMax = 10;
 
+/** What a device may send: a burst, and so many frames a second, its heartbeats included. A gateway answers for many clients. */
+export const frameRates = {
+  client: { burst: 1000, perSecond: 100 },
+  gateway: { burst: 5000, perSecond: 1000 },
+} as const satisfies Record<Role, Rate>;
+
+/**
+ * UTF-16 code units sent to a device since its last frame, at most: the platform keeps what a socket does not take, without a
+ * bound of its own, in memory that all accounts share.
+ */
+export const unreadLengthMax = 4 * 1024 * 1024;
+
 /** An invocation runs its old code as long as it holds a socket: a device is asked to connect anew after this, ± 10 %. */
 const lifeMs = 12 * 3_600_000;
 
-/** Asks the account's object for admission and answers the device: 101 with its socket, or the object's refusal. */
-export async function connectDevice(hello: Hello, env: Env): Promise<Response> {
+/** Asks the account's object for admission: 101 with the device's socket, or the object's refusal. */
+export async function connectDevice(hello: Hello, env: Env): Promise<Response | Refusal> {
   const dial = async () => await dialObject(hello, env);
   const dialled = await dial();
-  if (dialled.type === 'refused') return refuse(dialled.refusal, hello);
+  if (dialled.type === 'refused') return dialled.refusal;
   const pair = new WebSocketPair();
   new Link(pair[1], hello, dial).start(dialled.socket, dialled.welcome);
   return new Response(null, { status: 101, webSocket: pair[0] });
@@ -65,6 +78,8 @@ export class Link {
   readonly #uplink: Uplink;
   #isJoined = false;
   #malformed = 0;
+  #unreadLength = 0;
+  readonly #frames: Bucket;
   #isOver = false;
   #idle: ReturnType<typeof setTimeout> | null = null;
   #life: ReturnType<typeof setTimeout> | null = null;
@@ -73,6 +88,7 @@ export class Link {
     this.#device = device;
     this.#role = role;
     this.#idleMs = idleMs(role, { program });
+    this.#frames = fullBucket(frameRates[role], Date.now());
     this.#uplink = new Uplink(role, dial, {
       onText: (text) => this.#guarded(() => this.#fromObject(text)),
       onReturn: () => {
@@ -83,23 +99,22 @@ export class Link {
   }
 
   start(inner: WebSocket, said: Welcome): void {
-    const { internal_error: failed, recycled } = closes;
     this.#device.addEventListener('message', ({ data }) => {
       this.#alive();
       this.#guarded(() => this.#fromDevice(data));
     });
-    this.#device.addEventListener('close', () => this.#end(1000, 'the device left'));
-    this.#device.addEventListener('error', () => this.#end(failed.code, 'the device was lost'));
+    this.#device.addEventListener('close', () => this.#end(closes.left));
+    this.#device.addEventListener('error', () => this.#end(closes.left));
     this.#device.accept();
     this.#uplink.take(inner, said);
-    this.#life = setTimeout(() => this.#end(recycled.code, recycled.reason), lifeMs * (0.9 + Math.random() / 5));
+    this.#life = setTimeout(() => this.#end(closes.recycled), lifeMs * (0.9 + Math.random() / 5));
     this.#alive();
   }
 
   #alive(): void {
     if (this.#isOver) return;
     clearTimeout(this.#idle);
-    this.#idle = setTimeout(() => this.#end(1000, 'silent for too long'), this.#idleMs);
+    this.#idle = setTimeout(() => this.#end(closes.silent), this.#idleMs);
   }
 
   #guarded(handle: () => void): void {
@@ -107,19 +122,24 @@ export class Link {
       handle();
     } catch (cause) {
       log.error('edge_link_failed', cause, { role: this.#role });
-      this.#end(closes.internal_error.code, closes.internal_error.reason);
+      this.#end(closes.internal_error);
     }
   }
 
   #fromDevice(data: string | ArrayBuffer): void {
+    this.#unreadLength = 0;
+    if (takeOne(this.#frames, frameRates[this.#role], Date.now()) > 0) {
+      this.#end(closes.too_fast);
+      return;
+    }
     if (typeof data !== 'string' || data.length > frameLengthMax) {
-      this.#end(1009, `expected text frames of at most ${frameLengthMax} characters`);
+      this.#end(closes.too_large);
       return;
     }
     const parsed = parseFrame(data);
     if (parsed.type === 'malformed') {
       this.#malformed += 1;
-      if (this.#malformed > malformedMax) this.#end(1008, `too many malformed frames, the last one ${parsed.reason}`);
+      if (this.#malformed > malformedMax) this.#end(closes.malformed);
       return;
     }
     this.#perform(decideFrame(this.#role, this.#isJoined, parsed.frame));
@@ -128,17 +148,17 @@ export class Link {
   #perform(action: FrameAction): void {
     switch (action.type) {
       case 'reply':
-        this.#device.send(action.text);
+        this.#tell(action.text);
         return;
       case 'join':
-        this.#device.send(action.text);
+        this.#tell(action.text);
         this.#isJoined = true;
         // While there is no way to the object, it is told once there is one.
         if (this.#uplink.isUp) this.#up({ type: 'joined' });
         return;
       case 'leave':
-        this.#device.send(action.text);
-        this.#end(1000, 'the device left');
+        this.#tell(action.text);
+        this.#end(closes.left);
         return;
       case 'forward':
         this.#up({ type: 'message', event: action.event, payload: action.payload, ref: action.ref });
@@ -152,17 +172,24 @@ export class Link {
   }
 
   #fromObject(text: string): void {
-    if (text.startsWith(deviceFrameMark)) this.#device.send(text.slice(deviceFrameMark.length));
+    if (text.startsWith(deviceFrameMark)) this.#tell(text.slice(deviceFrameMark.length));
     else this.#over(v.parse(linkDown, JSON.parse(text)));
   }
 
-  #over({ code, reason, signOut }: Over): void {
-    if (signOut) this.#device.send(pushFrame(this.#role, 'disconnect', { reason: 'token_expired' }));
-    this.#end(code, reason);
+  #over(over: Over): void {
+    if (over.signOut) this.#tell(pushFrame(this.#role, 'disconnect', { reason: 'token_expired' }));
+    this.#end(over);
+  }
+
+  #tell(text: string): void {
+    if (this.#isOver) return;
+    this.#unreadLength += text.length;
+    if (this.#unreadLength > unreadLengthMax) this.#end(closes.unread);
+    else this.#device.send(text);
   }
 
   /** Ends both sockets, once; a socket that is gone already is left alone. */
-  #end(code: number, reason: string): void {
+  #end({ code, reason }: Pick<Over, 'code' | 'reason'>): void {
     if (this.#isOver) return;
     this.#isOver = true;
     clearTimeout(this.#idle);

@@ -50,13 +50,13 @@ export function parseUpgrade(
   });
   if (parsed.success) return { type: 'hello', hello: parsed.output };
   const path = v.getDotPath(parsed.issues[0]) ?? '';
-  return refused(invalidParameters(expectations[path] ?? 'a parameter is longer than 255 characters'));
+  return refused(invalidParameters(expectations[path] ?? 'a parameter or header is longer than 255 characters'));
 }
 
 const expectations: Readonly<Record<string, string>> = {
-  externalId: 'external_id: expected 1 to 255 characters that identify the device',
+  externalId: 'external_id: expected 1 to 255 characters that identify the device, none of them a control character',
   publicKey: 'public_key: expected a WireGuard public key, 32 bytes in base64 with padding (44 characters)',
-  name: 'name: expected at most 255 characters',
+  name: 'name: expected at most 255 characters, none of them a control character',
 };
 
 /** The first word of a user agent that names one of the device programs: the program and its version. */
