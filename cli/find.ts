@@ -71,11 +71,40 @@ export async function findIdentity(db: Client, account: Account, text: string): 
   );
 }
 
-type Named = { readonly noun: string; readonly table: string; readonly account: Account; readonly text: string };
+/** The kinds of rows that `explain` and `access` are asked of: their table, and the columns that people know them by. */
+const kinds = {
+  client: { table: 'clients', names: ['name', 'external_id'] },
+  actor: { table: 'actors', names: ['name'] },
+  resource: { table: 'resources', names: ['name'] },
+} as const;
+export type Kind = keyof typeof kinds;
+export type Found = { readonly id: string; readonly account: Account };
+
+/** `text` is the row's id or exact name, a client's its external id too; in any account when `account` is null. */
+export async function findOfKind(db: Client, kind: Kind, account: Account | null, text: string): Promise<Found> {
+  const { table, names } = kinds[kind];
+  const { rows } = await db.query<{ id: string; account_id: string; slug: string | null }>(
+    `select found.id::text, account.id::text as account_id, account.slug
+       from ${table} found join accounts account on account.id = found.account_id
+      where account.id = coalesce($1, account.id) and (found.id::text = $2 or $3 in (${names.map((name) => `found.${name}`).join(', ')}))
+      order by found.id limit 5`,
+    [account?.id ?? null, idOf(text), text],
+  );
+  const found = rows.map(({ id, account_id: accountId, slug }) => ({ id, account: { id: accountId, slug } }));
+  return only(found, { noun: kind, table, account, text }, (row) => `${row.id} (of ${accountLabel(row.account)})`);
+}
+
+type Named = {
+  readonly noun: string;
+  readonly table: string;
+  /** Null where every account was looked at. */
+  readonly account: Account | null;
+  readonly text: string;
+};
 
 function only<Row>(rows: readonly Row[], { noun, table, account, text }: Named, describe: (row: Row) => string): Row {
   const [first, ...others] = rows;
-  const owner = `The account ${accountLabel(account)}`;
+  const owner = account === null ? 'The database' : `The account ${accountLabel(account)}`;
   if (first === undefined) {
     const list = listing(table, 'id, name', account);
     throw new NotFoundError(`${owner} has no ${noun} ${quoted(text)}: give an exact name or an id from ${list}.`);
@@ -85,8 +114,9 @@ function only<Row>(rows: readonly Row[], { noun, table, account, text }: Named, 
   throw new NotFoundError(`${owner} has several ${noun}s named ${quoted(text)}: give the id of one, among ${ids}.`);
 }
 
-function listing(table: string, columns: string, { id }: Account): string {
-  return `\`${program} sql "select ${columns} from ${table} where account_id = '${id}'"\``;
+function listing(table: string, columns: string, account: Account | null): string {
+  const where = account === null ? '' : ` where account_id = '${account.id}'`;
+  return `\`${program} sql "select ${columns} from ${table}${where}"\``;
 }
 
 function quoted(text: string): string {

@@ -3,6 +3,8 @@
 import { UsageError } from '../dev/command.ts';
 import { program, type Command, type Outcome } from './command.ts';
 import { commandHelp, overview } from './help.ts';
+import { access } from './access.ts';
+import { explain } from './explain.ts';
 import { resync } from './resync.ts';
 import { readSettings } from './settings.ts';
 import { sql } from './sql.ts';
@@ -11,7 +13,7 @@ import { printable } from './table.ts';
 import { tokenCreate } from './token-create.ts';
 import { tokenRevoke } from './token-revoke.ts';
 
-const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, resync, sql];
+const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, resync, sql];
 
 export type Surroundings = {
   readonly env: Readonly<Record<string, string | undefined>>;

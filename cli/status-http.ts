@@ -39,21 +39,32 @@ export async function readWorker(url: string): Promise<Reading<WorkerFacts>> {
   return { facts: { url: placeOf(url) }, problem: null };
 }
 
+/** Asks the object of an account how it stands. */
+export async function askStatus(url: string, key: string, account: string): Promise<StatusAnswer> {
+  return await askObject(url, key, statusPath, v.parse(statusRequest, { version: 1, account }), statusAnswer);
+}
+
 /** Asks the object of an account, as the replicator would: with a signature under an ingest key. */
-export async function askObject(url: string, key: string, account: string): Promise<StatusAnswer> {
-  const body = Buffer.from(JSON.stringify(v.parse(statusRequest, { version: 1, account })));
-  const headers = Object.entries(signedHeaders(statusPath, body, key, Date.now())).map(([name, value]) => [
+export async function askObject<Answer>(
+  url: string,
+  key: string,
+  path: string,
+  question: object,
+  answer: v.GenericSchema<unknown, Answer>,
+): Promise<Answer> {
+  const body = Buffer.from(JSON.stringify(question));
+  const headers = Object.entries(signedHeaders(path, body, key, Date.now())).map(([name, value]) => [
     name,
     String(value),
   ]);
   const way = 'check the worker, and that WORKER_URL names it';
-  const response = await request(url, statusPath, { method: 'POST', body, headers: Object.fromEntries(headers) }, way);
+  const response = await request(url, path, { method: 'POST', body, headers: Object.fromEntries(headers) }, way);
   if (response.status === 401) {
     await response.body?.cancel();
     const advice = 'DRAWBRIDGE_INGEST_KEY must begin with a key that the worker has, and both clocks must agree';
     throw new Error(`The worker refuses the signature: ${advice}.`);
   }
-  return await contract(response, statusAnswer, `The worker answers ${response.status} to ${statusPath}: ${way}.`);
+  return await contract(response, answer, `The worker answers ${response.status} to ${path}: ${way}.`);
 }
 
 async function request(url: string, path: string, init: RequestInit, way: string): Promise<Response> {
@@ -67,11 +78,11 @@ async function request(url: string, path: string, init: RequestInit, way: string
 }
 
 /** The JSON body, if it is what was agreed on. */
-async function contract<Schema extends v.GenericSchema>(
+async function contract<Output>(
   response: Response,
-  schema: Schema,
+  schema: v.GenericSchema<unknown, Output>,
   problem: string,
-): Promise<v.InferOutput<Schema>> {
+): Promise<Output> {
   const text = await response.text();
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text);
   if (parsed.success) return parsed.output;

@@ -9,7 +9,7 @@ import { withDatabase } from './database.ts';
 import { accountLabel, idOf, NotFoundError } from './find.ts';
 import { readingOf, type Reading } from './reading.ts';
 import { readAccounts, readDatabase, readSlot } from './status-database.ts';
-import { askObject, readReplicator, readWorker } from './status-http.ts';
+import { askStatus, readReplicator, readWorker } from './status-http.ts';
 import { renderStatus } from './status-text.ts';
 import type { AccountRow, DatabaseFacts, SlotFacts } from './status-database.ts';
 import type { Settings } from './settings.ts';
@@ -106,7 +106,7 @@ async function askObjects(
 
 async function askOne(row: AccountRow, url: string, key: string): Promise<AccountStatus> {
   try {
-    const object = await askObject(url, key, row.id);
+    const object = await askStatus(url, key, row.id);
     return { ...row, object, problem: accountProblem(row, object) };
   } catch (cause) {
     return { ...row, object: null, problem: messageOf(cause) };

@@ -9,31 +9,10 @@ import { partners } from './tables.ts';
 import { onlineGateways } from './choose-gateway.ts';
 import { tokenExpiry } from './expiry.ts';
 import type { Access, Subject } from './access.ts';
-import type { ActorId, GatewayId, GroupId, PolicyId, ResourceId, SiteId } from '../protocol/ids.ts';
+import type { GatewayId, ResourceId, SiteId } from '../protocol/ids.ts';
+import type { MissingFact, PolicyPath } from '../protocol/explain.ts';
 import type { PolicyRow } from '../protocol/rows.ts';
 import type { State } from './state.ts';
-
-/** One thing that would have to be otherwise. */
-export type MissingFact =
-  | {
-      readonly type: 'account' | 'client' | 'actor' | 'token' | 'provider';
-      readonly detail: 'absent' | 'disabled' | 'expired';
-    }
-  | { readonly type: 'resource' | 'site' | 'policy'; readonly resourceId: ResourceId }
-  /** No policy names the resource, and the actor is in no group that one could name. */
-  | { readonly type: 'group'; readonly actorId: ActorId }
-  | { readonly type: 'membership'; readonly actorId: ActorId; readonly groupId: GroupId }
-  | { readonly type: 'policy_disabled'; readonly policyId: PolicyId }
-  | { readonly type: 'condition'; readonly policyId: PolicyId; readonly property: string; readonly until: number };
-
-export type PolicyPath = {
-  readonly policyId: PolicyId;
-  readonly groupId: GroupId;
-  readonly isMember: boolean;
-  readonly isEnabled: boolean;
-  /** In the policy's order; `until` as in access.ts. */
-  readonly conditions: readonly { readonly property: string; readonly isMet: boolean; readonly until: number }[];
-};
 
 export type Explanation = {
   readonly access: Access;
@@ -60,14 +39,6 @@ export function explain(state: State, subject: Subject, resourceId: ResourceId):
   };
 }
 
-/** Every resource that the subject may reach, by id. */
-export function reachable(state: State, subject: Subject): ResourceId[] {
-  const granted = [...state.tables.rows.resources.values()].filter(
-    ({ id }) => accessOf(state, subject, id).type === 'granted',
-  );
-  return granted.map(({ id }) => id).sort();
-}
-
 function policyRows(state: State, resourceId: ResourceId): PolicyRow[] {
   const rows = [...partners(state.tables.policiesOfResource, resourceId)].flatMap(
     (policyId) => state.tables.rows.policies.get(policyId) ?? [],
@@ -78,13 +49,13 @@ function policyRows(state: State, resourceId: ResourceId): PolicyRow[] {
 function pathOf(state: State, subject: Subject, policy: PolicyRow): PolicyPath {
   const facts = factsOf(state, subject);
   return {
-    policyId: policy.id,
+    id: policy.id,
     groupId: policy.actor_group_id,
     isMember: membershipOf(state.tables.memberships, subject.actorId)(policy.actor_group_id),
     isEnabled: policy.disabled_at === null,
     conditions: policy.conditions.map((condition) => {
       const { type, until } = evaluate(compileConditions([condition]), facts, state.now);
-      return { property: condition.property, isMet: type === 'met', until };
+      return { ...condition, isMet: type === 'met', until: Number.isFinite(until) ? until : null };
     }),
   };
 }
@@ -131,7 +102,7 @@ function missingFromPolicies(
 }
 
 function missingFromPolicy({ actorId }: Subject, policy: PolicyPath): MissingFact[] {
-  const { policyId, groupId } = policy;
+  const { id: policyId, groupId } = policy;
   const missing: MissingFact[] = [];
   if (!policy.isMember) missing.push({ type: 'membership', actorId, groupId });
   if (!policy.isEnabled) missing.push({ type: 'policy_disabled', policyId });

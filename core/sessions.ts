@@ -12,6 +12,7 @@ import { bytesToHex } from './encoding.ts';
 import { gatewayResource } from './render.ts';
 import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
 import { judge, renewed } from './judge.ts';
+import { must } from '../protocol/assert.ts';
 import { patchClient } from './patch.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { tellClient, tellGateway } from './tell.ts';
@@ -23,23 +24,16 @@ import type { Admission, Effects } from './effect.ts';
 import type { ClientSession, GatewaySession, Session, State } from './state.ts';
 import type { CloseCause, RefusalCode } from '../protocol/reasons.ts';
 import type { Env } from './env.ts';
-import type { ResourceId } from '../protocol/ids.ts';
+import type { ResourceId, TokenId } from '../protocol/ids.ts';
 import type { Hello } from '../protocol/link.ts';
 import type { TokenRow } from '../protocol/rows.ts';
 
 /** Decides a connection. An admitted one replaces the device's older session, which is closed. */
 export function connect(state: State, sessionId: string, hello: Hello, effects: Effects, env: Env): Admission {
   const refuse = (code: RefusalCode): Admission => ({ type: 'refused', refusal: refusalOf(code) });
-  if (state.position === null) return refuse('account_not_ready');
-  const account = accountOf(state);
-  if (account === null) return refuse('invalid_token');
-  const token = state.tables.rows.tokens.get(hello.token.id);
-  if (token === undefined) return refuse('token_not_known_yet');
-  if (!isValid(token, hello, state.now, env)) return refuse('invalid_token');
-  if (account.disabled_at !== null) return refuse('account_disabled');
-  const actor = token.actor_id === null ? null : state.tables.rows.actors.get(token.actor_id);
-  if (actor !== null && actor?.disabled_at !== null) return refuse('actor_disabled');
-  if (!isProviderEnabled(state, token.id)) return refuse('provider_disabled');
+  const refused = refusalOfToken(state, hello.token.id, (row) => isValid(row, hello, state.now, env));
+  if (refused !== null) return refuse(refused);
+  const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
   const session = sessionOf(state, sessionId, hello, token);
   if (session === null) return refuse('device_not_registered');
   const older = state.sessions.get(state.sessionOfDevice.get(session.deviceId) ?? '');
@@ -50,6 +44,24 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   effects.saves.push({ type: 'put-session', session });
   if (session.role === 'client') judgeAnew(state, session, effects);
   return { type: 'admitted', session };
+}
+
+/** Why nobody is admitted under the token, whatever the device; null when somebody may be. `isRight` judges the token's row. */
+export function refusalOfToken(
+  state: State,
+  tokenId: TokenId,
+  isRight: (token: TokenRow) => boolean,
+): RefusalCode | null {
+  if (state.position === null) return 'account_not_ready';
+  const account = accountOf(state);
+  if (account === null) return 'invalid_token';
+  const token = state.tables.rows.tokens.get(tokenId);
+  if (token === undefined) return 'token_not_known_yet';
+  if (!isRight(token)) return 'invalid_token';
+  if (account.disabled_at !== null) return 'account_disabled';
+  const actor = token.actor_id === null ? null : state.tables.rows.actors.get(token.actor_id);
+  if (actor !== null && actor?.disabled_at !== null) return 'actor_disabled';
+  return isProviderEnabled(state, token.id) ? null : 'provider_disabled';
 }
 
 /** The client's grants stand on the facts of its newest connection from here on. */

@@ -14,8 +14,11 @@ import {
   statusPath,
   statusRequest,
 } from '../protocol/ingest.ts';
+import { accessPath, accessRequest, explainPath, explainRequest } from '../protocol/explain.ts';
 import { accountObjectName, streamObjectName } from './env.ts';
 import { isEqualText } from './hashes.ts';
+import type { Account } from './account/account.ts';
+import type { AccountId } from '../protocol/ids.ts';
 import type { Context } from 'hono';
 import type { Env } from './env.ts';
 
@@ -33,13 +36,10 @@ ingest.post(deliverPath, async (context) => {
   return context.json(answer);
 });
 
-ingest.post(statusPath, async (context) => {
-  const body = await readSigned(context);
-  if (body instanceof Response) return body;
-  const parsed = v.safeParse(statusRequest, body.json);
-  if (!parsed.success) return problem(400, `not a status request: ${v.summarize(parsed.issues).slice(0, 500)}`);
-  return context.json(await context.env.ACCOUNT.getByName(accountObjectName(parsed.output.account)).status());
-});
+/** What operators ask an account's object: by path, the request's contract, its name in words, and how it is answered. */
+askObject(statusPath, statusRequest, 'a status request', async (object) => await object.status());
+askObject(explainPath, explainRequest, 'an explain request', async (object, request) => await object.explain(request));
+askObject(accessPath, accessRequest, 'an access request', async (object, request) => await object.access(request));
 
 ingest.post(leadPath, async (context) => {
   const body = await readSigned(context);
@@ -48,6 +48,24 @@ ingest.post(leadPath, async (context) => {
   if (!parsed.success) return problem(400, `not a lead request: ${v.summarize(parsed.issues).slice(0, 500)}`);
   return context.json(await context.env.STREAM.getByName(streamObjectName).lead(parsed.output));
 });
+
+function askObject<Request extends { readonly account: AccountId }>(
+  path: string,
+  schema: v.GenericSchema<unknown, Request>,
+  what: string,
+  ask: (object: DurableObjectStub<Account>, request: Request) => Promise<object>,
+): void {
+  ingest.post(path, async (context) => {
+    const body = await readSigned(context);
+    if (body instanceof Response) return body;
+    const parsed = v.safeParse(schema, body.json);
+    if (!parsed.success) return problem(400, `not ${what}: ${v.summarize(parsed.issues).slice(0, 500)}`);
+    const object = context.env.ACCOUNT.getByName(accountObjectName(parsed.output.account));
+    return new Response(JSON.stringify(await ask(object, parsed.output)), {
+      headers: { 'content-type': 'application/json' },
+    });
+  });
+}
 
 /** The signed JSON body, or the response that refuses it. */
 async function readSigned({ req, env }: IngestContext): Promise<Response | { readonly json: unknown }> {

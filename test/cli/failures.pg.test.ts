@@ -26,6 +26,7 @@ beforeAll(async () => {
   await insertRow(db, 'actors', { name: 'Twin' });
   await insertRow(db, 'gateway_groups', { name: 'Internet' });
   await insertRow(db, 'gateway_groups', { name: 'Internet', managed_by: 'system' });
+  await insertRow(db, 'clients', { external_id: 'phone' });
   await insertRow(db, 'auth_identities', { id: someId, actor_id: await insertRow(db, 'actors', { name: 'Bob' }) });
   await db.end();
 });
@@ -57,6 +58,20 @@ const failures: readonly (readonly [readonly string[], RegExp])[] = [
   [[...site, '--group', 'Internet'], /has several sites named "Internet": .*\(managed by the /],
   [['token', 'revoke', someId], /There is no token 00000000-0000-4000-8000-00000000abcd: it may be revoked already/],
   [['token', 'revoke', someId, '--account', 'acme'], /There is no token .* in the account acme/],
+  [['explain', '--account', 'nobody', '--client', 'x', '--resource', 'y'], /There is no account "nobody"/],
+  [
+    ['explain', '--client', 'x', '--resource', 'y'],
+    /The database has no client "x": give an exact name or an id from `/,
+  ],
+  [['explain', '--client', 'phone', '--resource', 'y'], /The account acme has no resource "y": give an exact name/],
+  [
+    ['explain', '--account', 'other', '--client', 'phone', '--resource', 'y'],
+    /The account other has no client "phone"/,
+  ],
+  [['access', '--actor', 'Twin'], /The database has several actors named "Twin": .* \(of acme\)/],
+  [['access', '--resource', someId], /The database has no resource "00000000-0000-4000-8000-00000000abcd"/],
+  [['access', '--actor', 'Alice'], /Nothing answers at http:\/\/127.0.0.1:9 .*: check the worker/],
+  [['access', '--account', acme, '--client', someId], /Nothing answers at http:\/\/127.0.0.1:9 .*: check the worker/],
   [['sql', 'selekt'], /refuses the statement at character 1: syntax error at or near "selekt"/],
   [['sql', 'select nam from accounts'], /column "nam" does not exist; hint: Perhaps you meant/],
   [

@@ -10,10 +10,11 @@ const create = ['token', 'create', '--account', 'acme'];
 const client = [...create, '--type', 'client'];
 const site = [...create, '--type', 'gateway_group'];
 const mint = [...client, '--actor', 'Alice'];
+const why = ['explain', '--client', 'x', '--resource', 'y'];
 const revoke = ['token', 'revoke', '00000000-0000-4000-8000-00000000abcd'];
 
 const usage: readonly (readonly [readonly string[], RegExp])[] = [
-  [['frob'], /There is no command "frob" among token create, token revoke, status, resync, sql/],
+  [['frob'], /There is no command "frob" among token create, token revoke, status, explain, access, resync, sql/],
   [['token'], /After token, token create or token revoke was expected, got nothing/],
   [['--json', 'status'], /The command comes before --json/],
   [['status', '--frob'], /There is no option --frob: `.* status --help`/],
@@ -33,6 +34,15 @@ const usage: readonly (readonly [readonly string[], RegExp])[] = [
   [['token', 'revoke'], /The token is missing/],
   [['token', 'revoke', 'x'], /neither a token, which begins with "drawbridge.", nor an id/],
   [['token', 'revoke', 'drawbridge.test.e30.x'], /No key in DRAWBRIDGE_TOKEN_KEYS signed this token: give its id/],
+  [['explain'], /The client is missing: name it with --client/],
+  [['explain', '--client', 'x'], /The resource is missing: name it with --resource/],
+  [['explain', 'x'], /"x" is one too many: name the client with --client/],
+  [[...why, '--token', 'x'], /The value of --token is not an id: give one from the table tokens/],
+  [[...why, '--ip', '300.1.1.1'], /The address "300.1.1.1" cannot be read: give one like 203.0.113.7/],
+  [[...why, '--region', 'Germany'], /The region "Germany" cannot be read: give two letters, like DE/],
+  [['access'], /What to ask for is missing: give --resource, --actor or --client/],
+  [['access', '--actor', 'x', '--client', 'y'], /--actor and --client exclude each other/],
+  [['access', 'x'], /"x" is one too many: name what to ask for with/],
   [['resync'], /The account is missing: give its slug or id, or --all/],
   [['resync', 'acme', '--all'], /An account and --all exclude each other/],
   [['resync', 'acme', '--timeout', '5'], /--timeout tells how long --wait waits/],
@@ -52,6 +62,8 @@ test.each([
   [mint, { DRAWBRIDGE_TOKEN_KEYS: '' }, /DRAWBRIDGE_TOKEN_KEYS is missing from the environment and from/],
   [mint, { DRAWBRIDGE_TOKEN_KEYS: 'a:hunter2' }, /DRAWBRIDGE_TOKEN_KEYS must be `id:secret` entries/],
   [['resync', 'acme'], { DRAWBRIDGE_INGEST_KEY: '' }, /DRAWBRIDGE_INGEST_KEY is missing/],
+  [why, { DRAWBRIDGE_INGEST_KEY: '' }, /DRAWBRIDGE_INGEST_KEY is missing/],
+  [['access', '--actor', 'x'], { WORKER_URL: 'worker' }, /WORKER_URL cannot be read: set it to the http address/],
   [['resync', 'acme'], { DRAWBRIDGE_INGEST_KEY: 'hunter2' }, /The first key in DRAWBRIDGE_INGEST_KEY is too short/],
   [['status'], { WORKER_URL: 'worker' }, /WORKER_URL cannot be read: set it to the http address/],
   [['status'], { DRAWBRIDGE_HTTP_URL: 'ftp://x' }, /DRAWBRIDGE_HTTP_URL cannot be read/],
@@ -77,6 +89,7 @@ test('help tells of every command, and each command of itself whatever else is o
 
   expect(await drawbridgeHere(['--help'], environment(nowhere))).toEqual(overview);
   expect([overview.code, overview.err, command.code, command.err]).toEqual([0, '', 0, '']);
-  for (const name of ['token create', 'token revoke', 'status', 'resync', 'sql']) expect(overview.out).toContain(name);
+  for (const name of ['token create', 'token revoke', 'status', 'explain', 'access', 'resync', 'sql'])
+    expect(overview.out).toContain(name);
   expect(command.out).toMatch(/^drawbridge token create: .*Usage: .*Options\n.*--expires WHEN.*Examples\n/s);
 });

@@ -1,19 +1,14 @@
 // docs/recipes.md can be tried as it stands: each of its commands does what it is for, in the account of `npm run seed`.
-import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { program } from '../../cli/command.ts';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
 import { seed } from '../../dev/seed.ts';
+import { recipeLines, wordsOf } from './recipes.ts';
 import { drawbridgeHere, environment, tokenKeys } from './drawbridge.ts';
 
-const text = readFileSync(fileURLToPath(new URL('../../docs/recipes.md', import.meta.url)), 'utf8');
-const lines = [...text.matchAll(/^```sh\n([^`]*)```$/gm)].flatMap(([, block = '']) => block.trim().split('\n'));
-
 /** What a recipe needs beyond the database has its own tests. */
-const needsMore = /^(?:status|resync) /;
+const needsMore = /^(?:status|resync|explain|access) /;
 
 let server: RunningPostgres;
 let db: Client;
@@ -32,12 +27,8 @@ afterAll(async () => {
 
 test('every command of the recipes does something', async () => {
   const { rows } = await db.query<{ id: string }>('select id::text from tokens limit 1');
-  const commands = lines.map((line) => {
-    expect(line.startsWith(`${program} `)).toBe(true);
-    return line.slice(program.length + 1);
-  });
   const outputs: string[] = [];
-  for (const command of commands.filter((line) => !needsMore.test(line))) {
+  for (const command of recipeLines.filter((line) => !needsMore.test(line))) {
     const args = wordsOf(command.replace('0191d3c0-0000-4000-8000-000000000000', rows[0]?.id ?? ''));
     const ran = await drawbridgeHere(args, environment(server.url));
     expect([command, ran.code, ran.err]).toEqual([command, 0, '']);
@@ -62,10 +53,3 @@ test('every command of the recipes does something', async () => {
   );
   expect(farm.rowCount).toBe(1);
 });
-
-/** The words of a shell line, with single and double quotes. */
-function wordsOf(line: string): string[] {
-  return [...line.matchAll(/"((?:[^"\\]|\\.)*)"|'([^']*)'|(\S+)/g)].map(
-    ([, double, single, bare]) => double?.replaceAll(/\\(.)/g, '$1') ?? single ?? bare ?? '',
-  );
-}

@@ -1,4 +1,5 @@
 // The command against a whole system: what it hands out admits, what it takes back signs out, and what it shows is so.
+import { randomUUID } from 'node:crypto';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -11,10 +12,12 @@ import { startGateway } from '../../devices/gateway.ts';
 import { createFirstAccount, type FirstAccount } from '../../dev/first-account.ts';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres } from '../../dev/postgres.ts';
+import { seed } from '../../dev/seed.ts';
 import { setRolePassword } from '../../dev/role-password.ts';
 import { startReplicatorPart, startWorkerPart } from '../../dev/system.ts';
 import { isEvent } from '../support/system.ts';
-import { drawbridge, environment, ingestKey, jsonOf, tokenKeys, type Ran } from './drawbridge.ts';
+import { recipeLines, wordsOf } from './recipes.ts';
+import { drawbridge, drawbridgeHere, environment, ingestKey, jsonOf, tokenKeys, type Ran } from './drawbridge.ts';
 
 const replicatorLines: string[] = [];
 const stops: (() => Promise<unknown>)[] = [];
@@ -129,6 +132,95 @@ test('status shows all parts, who is connected, and the flows that are open', as
   gateway.device.close();
 });
 
+test('explain tells the path of an access, on the facts of the live connection, and what is missing once it is denied', async () => {
+  const gateway = await startGateway({ url: workerUrl, ...account.gateway, name: 'rack-1' });
+  const client = await startClient({ url: workerUrl, ...account.client, name: 'laptop' });
+  const why = ['explain', '--client', 'laptop', '--resource', 'Database network'];
+
+  const allowed = await run(...why, '--ip', '192.0.2.1');
+  expect([allowed.code, allowed.err]).toEqual([0, '']);
+  expect(allowed.out).toMatch(/^ALLOWED/);
+  expect(allowed.out).toMatch(/^ {2}token +\S+, never expires; of its live connection$/m);
+  expect(allowed.out).toMatch(/^ {2}not used +--ip: the client is connected/m);
+  expect(allowed.out).toMatch(/^ {2}policy +Engineers reach the database network .*, decides$/m);
+  expect(allowed.out).toMatch(/^ {2}gateway +Rack 1 \(\S+\), connected, 1\.4\.13, compatible, would carry the flow$/m);
+
+  await db.query('update policies set disabled_at = now() where id = $1', [account.policyId]);
+  await client.device.waitFor('the resource gone', isEvent('resource_deleted'));
+  const denied = await run(...why);
+  expect(denied.out).toMatch(/^DENIED \(not_found\).*Missing\n {2}- the policy Engineers .* is disabled\n/s);
+  const { clientId, resourceId, accountId, policyId } = account;
+  const byId = ['explain', '--account', accountId, '--client', clientId, '--resource', resourceId, '--json'];
+  const away = await drawbridgeHere(byId, { ...env, DATABASE_URL: 'postgres://u:p@127.0.0.1:9/d' });
+  expect(jsonOf(away)).toMatchObject({
+    accountId,
+    slug: null,
+    verdict: 'not_found',
+    missing: [{ type: 'policy_disabled', policyId }],
+    facts: { token: { source: 'session' } },
+    names: {},
+  });
+
+  await db.query('update policies set disabled_at = null where id = $1', [account.policyId]);
+  await client.device.waitFor('the resource back', isEvent('resource_created_or_updated'));
+  const list = await run('access', '--resource', 'Database network');
+  expect(list.out).toMatch(
+    /^1 of 1 that policies bring together are allowed.*^Alice's laptop +Alice +Database network +allow /ms,
+  );
+  client.device.close();
+  gateway.device.close();
+});
+
+test('an id of another account is answered like one that does not exist, in words and by the object', async () => {
+  const other = await createFirstAccount(db, tokenKeys, 'other');
+  const ask = async (client: string, resource: string) => {
+    const ran = await here('explain', '--account', account.accountId, '--client', client, '--resource', resource);
+    return { ...ran, err: ran.err.replaceAll(client, 'CLIENT').replaceAll(resource, 'RESOURCE') };
+  };
+
+  const foreign = await ask(other.clientId, account.resourceId);
+  expect(foreign).toEqual(await ask(randomUUID(), account.resourceId));
+  expect([foreign.code, foreign.out]).toEqual([1, '']);
+  expect(foreign.err).toMatch(/The object of the account .* holds no client "CLIENT": if Postgres has it, `.* status/);
+  const resource = await ask(account.clientId, other.resourceId);
+  expect(resource).toEqual(await ask(account.clientId, randomUUID()));
+  expect(resource.err).toMatch(/holds no resource "RESOURCE"/);
+  for (const kind of ['resource', 'actor', 'client'] as const) {
+    const [theirs, nobodys] = [other[`${kind}Id`], randomUUID()];
+    const [one, two] = await Promise.all(
+      [theirs, nobodys].map(async (named) => {
+        const ran = await here('access', '--account', account.accountId, `--${kind}`, named);
+        return ran.err.replaceAll(named, 'ID');
+      }),
+    );
+    expect(one).toBe(two);
+    expect(one).toMatch(new RegExp(`holds no ${kind} "ID"`));
+  }
+  await db.query('delete from accounts where id = $1', [other.accountId]);
+});
+
+test('the questions of the recipes are answered in the account that they are written for', async () => {
+  await seed(db, { tokenKeys, slug: 'seeded' });
+  await run('resync', 'seeded', '--wait');
+  const questions = recipeLines.filter((line) => /^(?:explain|access|status) /.test(line));
+  const answers = [];
+  for (const question of questions) {
+    const ran = await here(...wordsOf(question.replace('--account acme', '--account seeded')));
+    expect([question, ran.code, ran.err]).toEqual([question, 0, '']);
+    answers.push(ran.out);
+  }
+  expect(answers).toEqual([
+    expect.stringMatching(
+      /^DENIED.*Missing\n.*a condition on remote_ip_location_region of the policy Engineers .*no gateway/s,
+    ),
+    expect.stringMatching(/^DENIED.*Missing\n {2}- no gateway of the resource's sites is connected\n/s),
+    expect.stringMatching(/^0 of \d+ .*^Bob's laptop +Bob Builder +Lab machines +forbidden /ms),
+    expect.stringMatching(/^0 of \d+ .*^Bob's laptop +Bob Builder +Git hosts +offline /ms),
+    expect.stringMatching(/^seeded /m),
+  ]);
+  await db.query(`delete from accounts where slug = 'seeded'`);
+});
+
 test('resync --wait has the account delivered again by snapshot, and says so', async () => {
   const ran = await run('resync', 'acme', '--wait');
 
@@ -158,6 +250,10 @@ test('status says that nobody reads the slot once the replicator is dead', async
 
 function run(...args: string[]): Promise<Ran> {
   return drawbridge(args, env);
+}
+
+function here(...args: string[]): Promise<Ran> {
+  return drawbridgeHere(args, env);
 }
 
 function untilLaneIsRecorded(): Promise<void> {

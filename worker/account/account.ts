@@ -22,6 +22,7 @@ import {
 } from './sockets.ts';
 import { emptyState } from '../../core/state.ts';
 import * as link from '../../protocol/link.ts';
+import { explainClient, listAccess } from '../../core/inspect.ts';
 import { isOwedToAbsent } from '../../core/grants.ts';
 import { linkVersionSince, load, migrate, save, saveMeta, storedMemberships } from './storage.ts';
 import { outdatedSockets, silentSockets } from './liveness.ts';
@@ -32,7 +33,9 @@ import { resume, step } from '../../core/step.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
+import type { AccessAnswer, AccessRequest, ExplainAnswer, ExplainRequest } from '../../protocol/explain.ts';
 import type { Answer, Delivery } from '../../protocol/commit.ts';
+import type { Env as CoreEnv } from '../../core/env.ts';
 import type { Effects, Send } from '../../core/effect.ts';
 import type { Env } from '../env.ts';
 import type { Input } from '../../core/input.ts';
@@ -100,6 +103,16 @@ export class Account extends DurableObject<Env> {
       unreadableRows: [...tables.unreadable].slice(0, 100),
       clonedDevices: clonedDevices(this.#state, Date.now()).slice(0, 100),
     };
+  }
+
+  /** Why a client may or may not reach a resource, for operators. */
+  explain(request: ExplainRequest): ExplainAnswer {
+    return explainClient(this.#state, request, this.#env());
+  }
+
+  /** Who can reach a resource, or what an actor or a client can, for operators. */
+  access(request: AccessRequest): AccessAnswer {
+    return listAccess(this.#state, request, this.#env());
   }
 
   /** The internal upgrade: 101 with the socket of an admitted session, else 200 with a Refusal. */
@@ -256,7 +269,7 @@ export class Account extends DurableObject<Env> {
 
   #run(input: Input): Effects {
     try {
-      const effects = step(this.#state, input, { now: Date.now(), seed: crypto.randomUUID(), hashes });
+      const effects = step(this.#state, input, this.#env());
       this.#save(effects, input.type === 'snapshot');
       for (const send of effects.sends) this.#send(send);
       for (const { event, ...fields } of effects.notes) log.warn(event, fields);
@@ -266,6 +279,10 @@ export class Account extends DurableObject<Env> {
       this.#state = this.#load();
       throw cause;
     }
+  }
+
+  #env(): CoreEnv {
+    return { now: Date.now(), seed: crypto.randomUUID(), hashes };
   }
 
   #save({ saves }: Effects, isSnapshot: boolean): void {

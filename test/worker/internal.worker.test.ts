@@ -1,0 +1,83 @@
+// The internal routes: what is not signed, or not what the route takes, is refused in words; what is, is answered by the account's
+// object.
+import { createHash, createHmac } from 'node:crypto';
+import { env, exports } from 'cloudflare:workers';
+import { reset } from 'cloudflare:test';
+import { afterEach, expect, test } from 'vitest';
+import * as v from 'valibot';
+import { accessAnswer, accessPath, explainAnswer, explainPath } from '../../protocol/explain.ts';
+import { accountObjectName } from '../../worker/env.ts';
+import { id, ids, snapshotDelivery } from '../support/world.ts';
+import { deliverPath, ingestHeaders, leadPath, signedText, statusPath } from '../../protocol/ingest.ts';
+import { join } from './device.ts';
+
+afterEach(async () => await reset());
+
+const about = { version: 1, account: ids.account };
+const given = { token: null, remoteIp: null, region: null };
+const why = { ...about, client: ids.client, resource: ids.resource, given };
+const who = { ...about, of: { type: 'resource', id: ids.resource } };
+
+test('[P12.101] a request that is not signed, or not what the route takes, is refused with words', async () => {
+  const wrong: Readonly<Record<string, readonly object[]>> = {
+    [statusPath]: [{}, { version: 1, account: 'x' }],
+    [explainPath]: [
+      {},
+      { ...why, client: 7 },
+      { ...why, given: null },
+      { ...why, given: { ...given, remoteIp: 'x'.repeat(65) } },
+    ],
+    [accessPath]: [{}, { ...who, of: null }, { ...who, of: { type: 'site', id: ids.site } }, { ...who, version: 2 }],
+    [deliverPath]: [{}, { ...snapshotDelivery(100), account: 'x' }],
+    [leadPath]: [{}, { version: 1, systemIdentifier: 'x', timeline: 1, termFloor: 0 }],
+  };
+  for (const [path, bodies] of Object.entries(wrong)) {
+    const unsigned = await exports.default.fetch(`https://drawbridge.example${path}`, { method: 'POST', body: '{}' });
+    expect([path, unsigned.status]).toEqual([path, 401]);
+    expect(await unsigned.json()).toMatchObject({ detail: expect.stringMatching(/signature/) });
+    for (const body of [...bodies, [], 7, 'text', null]) {
+      const response = await post(path, body);
+      expect([path, body, response.status]).toEqual([path, body, 400]);
+      expect(await response.json()).toMatchObject({ detail: expect.stringMatching(/^not an? [a-z]+/) });
+    }
+    const other = await post(path, why, statusPath === path ? explainPath : statusPath);
+    expect([path, other.status]).toEqual([path, 401]);
+  }
+});
+
+test('[P12.100] [P5.101] an object answers for its own ids, and for those of others as for none', async () => {
+  await env.ACCOUNT.getByName(accountObjectName(ids.account)).deliver(snapshotDelivery(100));
+  await join('gateway');
+  await join('client');
+  const explained = v.parse(explainAnswer, await (await post(explainPath, { ...why, extra: 'ignored' })).json());
+  expect(explained).toMatchObject({ verdict: 'allow', facts: { token: { id: ids.clientToken, source: 'session' } } });
+  const listed = v.parse(accessAnswer, await (await post(accessPath, who)).json());
+  expect(listed).toMatchObject({ total: 1, allowed: 1, rows: [{ clientId: ids.client, verdict: 'allow' }] });
+  const foreign = v.parse(explainAnswer, await (await post(explainPath, { ...why, client: id('foreign') })).json());
+  expect(foreign).toMatchObject({ verdict: 'not_found', client: null, actor: null });
+  const elsewhere = await post(explainPath, { ...why, account: id('other') });
+  expect(v.parse(explainAnswer, await elsewhere.json())).toMatchObject({
+    position: null,
+    client: null,
+    resource: null,
+  });
+});
+
+/** Posts `body` as JSON, signed for `signedPath`. */
+async function post(path: string, body: unknown, signedPath = path): Promise<Response> {
+  const text = JSON.stringify(body);
+  const digest = createHash('sha256').update(text).digest('hex');
+  const timeMs = Date.now();
+  const { length } = new TextEncoder().encode(text);
+  const signed = signedText({ method: 'POST', path: signedPath, timeMs, length, digest });
+  return await exports.default.fetch(`https://drawbridge.example${path}`, {
+    method: 'POST',
+    body: text,
+    headers: {
+      'content-length': String(length),
+      [ingestHeaders.time]: String(timeMs),
+      [ingestHeaders.digest]: digest,
+      [ingestHeaders.signature]: createHmac('sha256', 'i'.repeat(32)).update(signed).digest('hex'),
+    },
+  });
+}
