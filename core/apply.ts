@@ -21,21 +21,29 @@ export function applyChanges(tables: Tables, changes: readonly Change[], touched
   for (const change of changes) applyChange(tables, change, touched, effects);
 }
 
-/** Makes the tables equal to `rows`, a table left out meaning no rows; adds saves for what differs, and what that touches. */
+/** Puts `rows` of a snapshot and notes them in `keys` as `table/key`; adds saves for what differs, and what that touches. */
 export function applyRows(
   tables: Tables,
   rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>,
+  keys: Set<string>,
   touched: Touched,
   effects: Effects,
 ): void {
   for (const table of tableNames) {
-    const keys = new Set<string>();
     for (const row of rows[table] ?? []) {
       const key = keyOf(table, row);
-      keys.add(key);
+      keys.add(`${table}/${key}`);
       putWireRow(tables, table, key, row, touched, effects);
     }
-    for (const key of keysHeld(tables, table)) if (!keys.has(key)) removeRow(tables, table, key, touched, effects);
+  }
+}
+
+/** Removes every row that is not among `keys`; adds saves for them, and what that touches. */
+export function removeOthers(tables: Tables, keys: ReadonlySet<string>, touched: Touched, effects: Effects): void {
+  for (const table of tableNames) {
+    for (const key of keysHeld(tables, table)) {
+      if (!keys.has(`${table}/${key}`)) removeRow(tables, table, key, touched, effects);
+    }
   }
 }
 

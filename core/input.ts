@@ -1,17 +1,20 @@
 // Everything that can happen to an account's object.
-import type { Commit, Position, WireRow } from '../protocol/commit.ts';
+import type { Commit, PartContent, Position, WireRow } from '../protocol/commit.ts';
 import type { Hello } from '../protocol/link.ts';
 import type { Ref } from '../protocol/framing.ts';
 import type { TableName } from '../protocol/tables.ts';
 
 export type Input =
-  /** One commit of the change stream, already known to follow the position held. */
+  /** Part of the commit or snapshot that comes next, in the same transaction of the storage. */
+  | { readonly type: 'part'; readonly content: PartContent }
+  /** One commit of the change stream, already known to follow the position held; after its parts, if it has some staged. */
   | { readonly type: 'commit'; readonly epoch: number; readonly commit: Commit }
   /** The position moves without changes, to the end of a delivery. */
   | { readonly type: 'advance'; readonly position: Position }
-  /** All rows of the account, and the commits after them. */
+  /** All rows of the account, but those of its parts if it has some staged, and the commits after them. */
   | {
       readonly type: 'snapshot';
+      readonly isStaged?: boolean;
       readonly position: Position;
       readonly rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>;
       readonly commits: readonly Commit[];

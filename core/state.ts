@@ -9,6 +9,7 @@ import type { Replacements } from './clones.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
 import type { Tables } from './tables.ts';
+import type { Touched } from './touched.ts';
 
 const milliseconds = v.number();
 
@@ -111,6 +112,13 @@ export type Announced = {
   until: number;
 };
 
+export type PartsTaken = {
+  readonly touched: Touched;
+  readonly slugBefore: string | null;
+  /** `table/key` of the rows that a snapshot's parts have brought. */
+  readonly keys: Set<string>;
+};
+
 export type State = {
   /** Where in the change stream the rows stand; null before the first snapshot. */
   position: Position | null;
@@ -123,6 +131,8 @@ export type State = {
   /** The earliest moment at which anything may change by itself; it may be too early, never too late. */
   deadline: number | null;
   readonly tables: Tables;
+  /** Parts of a commit or snapshot that are applied while nothing has followed from them yet; null outside of one. */
+  partial: PartsTaken | null;
   readonly sessions: Map<string, Session>;
   readonly sessionOfDevice: Map<ids.ClientId | ids.GatewayId, string>;
   readonly announced: Map<string, Announced>;
@@ -145,6 +155,7 @@ export function emptyState(stored: StoredMemberships): State {
     now: 0,
     deadline: null,
     tables: emptyTables(stored),
+    partial: null,
     sessions: new Map(),
     sessionOfDevice: new Map(),
     announced: new Map(),

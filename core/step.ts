@@ -2,7 +2,7 @@
 // deterministic. If it throws, the state is half changed: the caller drops it and reads it again from storage.
 import { accountOf, expectChangeAt } from './state.ts';
 import { renewalAt } from './expiry.ts';
-import { applyChanges, applyRows, compareWithBefore } from './apply.ts';
+import { applyChanges, applyRows, compareWithBefore, removeOthers } from './apply.ts';
 import { connect, endOf, endSession, forgetSession, holdSession, joined, noteCapabilities } from './sessions.ts';
 import { createFlow, flowAuthorized, relayFromClient, relayFromGateway } from './flows.ts';
 import { clientView } from './view.ts';
@@ -19,7 +19,7 @@ import { unreachable } from '../protocol/assert.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
 import type { Input } from './input.ts';
-import type { ClientSession, GatewaySession, Session, State } from './state.ts';
+import type { ClientSession, GatewaySession, PartsTaken, Session, State } from './state.ts';
 import type { FromClient } from '../protocol/device/client.ts';
 import type { FromGateway } from '../protocol/device/gateway.ts';
 
@@ -30,8 +30,9 @@ import type { FromGateway } from '../protocol/device/gateway.ts';
 export function step(state: State, input: Input, env: Env): Effects {
   const effects = noEffects();
   state.now = Math.max(state.now, env.now);
-  // An alarm may be late: what has run out by now has run out for this input too.
-  if (input.type !== 'tick' && (state.deadline ?? Infinity) <= state.now) tick(state, effects, env);
+  // An alarm may be late: what has run out by now has run out for this input too. Between parts nothing may follow yet.
+  if (input.type !== 'tick' && state.partial === null && (state.deadline ?? Infinity) <= state.now)
+    tick(state, effects, env);
   take(state, input, effects, env);
   putActorsToSleep(state);
   forgetUnsaved(state.tables.memberships);
@@ -59,6 +60,9 @@ export function resume(state: State, sessions: readonly Session[], now: number):
 
 function take(state: State, input: Input, effects: Effects, env: Env): void {
   switch (input.type) {
+    case 'part':
+      takePart(state, input, effects);
+      return;
     case 'commit':
     case 'snapshot':
     case 'advance':
@@ -87,14 +91,14 @@ function takeRows(
   effects: Effects,
   env: Env,
 ): void {
-  const slugBefore = accountOf(state)?.slug ?? null;
-  const touched = nothingTouched();
+  const { touched, slugBefore, keys } = takePartial(state);
   if (input.type === 'commit') {
     applyChanges(state.tables, input.commit.changes, touched, effects);
     state.position = { epoch: input.epoch, lsn: input.commit.lsn };
   } else {
     if (input.type === 'snapshot') {
-      applyRows(state.tables, input.rows, touched, effects);
+      applyRows(state.tables, input.rows, keys, touched, effects);
+      removeOthers(state.tables, keys, touched, effects);
       for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
       state.stale = false;
     }
@@ -103,6 +107,21 @@ function takeRows(
   compareWithBefore(state.tables, touched);
   settle(state, touched, slugBefore, effects, env);
   effects.saves.push({ type: 'put-position', position: state.position });
+}
+
+/** Changes rows; what follows is left to the commit or snapshot that the part belongs to. */
+function takePart(state: State, { content }: Extract<Input, { type: 'part' }>, effects: Effects): void {
+  const partial = takePartial(state);
+  state.partial = partial;
+  const { tables } = state;
+  if ('changes' in content) applyChanges(tables, content.changes, partial.touched, effects);
+  else applyRows(tables, content.rows, partial.keys, partial.touched, effects);
+}
+
+function takePartial(state: State): PartsTaken {
+  const { partial } = state;
+  state.partial = null;
+  return partial ?? { touched: nothingTouched(), slugBefore: accountOf(state)?.slug ?? null, keys: new Set() };
 }
 
 function takeFromDevice(

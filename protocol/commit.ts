@@ -7,8 +7,9 @@ import { accountId } from './ids.ts';
 import { lsnText } from './lsn.ts';
 import { tableName } from './tables.ts';
 
-/** The version of this contract; a receiver reads this one and the one before it. */
-export const deliveryVersion = 1;
+/** The version of this contract; a receiver reads this one and the one before it, which had no parts. */
+export const deliveryVersion = 2;
+const version = v.picklist([1, deliveryVersion]);
 
 /** Bytes of one delivery's JSON body, at most; a larger account or transaction travels in parts. */
 export const deliveryBytesMax = 32 * 1024 * 1024;
@@ -40,7 +41,15 @@ const change = v.variant('op', [
 ]);
 export type Change = v.InferOutput<typeof change>;
 
-/** The part of one transaction that concerns one account. */
+/** Names, within a term, the transaction or the snapshot whose parts are staged. */
+const stage = v.pipe(v.string(), v.regex(/^[0-9a-f-]{1,64}$/));
+const partCount = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+
+/** What the object has staged and takes first: this many parts under this name. */
+const staged = v.object({ stage, parts: partCount });
+export type Staged = v.InferOutput<typeof staged>;
+
+/** What one transaction did to one account. */
 export const commit = v.object({
   /** End of the commit record: the position after this commit. */
   lsn: lsnText,
@@ -48,37 +57,58 @@ export const commit = v.object({
   xid: v.pipe(v.string(), v.regex(/^\d+$/)),
   /** Commit time of the primary, microseconds since 1970-01-01 UTC. Informs; never orders. */
   committedAtUs: v.pipe(v.number(), v.safeInteger()),
+  /** After those of the staged parts, if any. */
   changes: v.array(change),
+  staged: v.optional(staged),
 });
 export type Commit = v.InferOutput<typeof commit>;
 
 const positiveInteger = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
-const envelope = {
-  version: v.literal(deliveryVersion),
+const sender = {
+  version,
   account: accountId,
   /** Fences senders: the object refuses a term below the highest it has seen. */
   term: positiveInteger,
   /** Names the history that positions belong to: the term that opened it. */
   epoch: positiveInteger,
-  /** Position after this delivery. */
-  to: lsnText,
 };
+/** `to`: position after this delivery. */
+const envelope = { ...sender, to: lsnText };
+const rowsByTable = v.record(tableName, v.array(wireRow));
+/** Parts of one stage are numbered from 0 and staged in order; part 0 discards whatever was staged before. */
+const partOf = { ...sender, stage, index: v.pipe(v.number(), v.safeInteger(), v.minValue(0)) };
 
 /**
  * `commits`: the lane's next commits. `from` is the position the replicator believes the object to hold; null means that
  * the account was born in the first of these commits and has no history before it.
  * `snapshot`: every row of the account as of one database snapshot, then the commits that it does not include.
+ * `commit-part` and `snapshot-part`: changes of one large transaction, or rows of one large snapshot, to be kept aside until
+ * the delivery that names their stage makes them effective in one step. `start` is where the transaction's commit record
+ * begins: an object that stands beyond it has the transaction.
  */
 export const delivery = v.variant('type', [
   v.object({ type: v.literal('commits'), ...envelope, from: v.nullable(lsnText), commits: v.array(commit) }),
   v.object({
     type: v.literal('snapshot'),
     ...envelope,
-    rows: v.record(tableName, v.array(wireRow)),
+    rows: rowsByTable,
     commits: v.array(commit),
+    staged: v.optional(staged),
   }),
+  v.object({
+    type: v.literal('commit-part'),
+    ...partOf,
+    from: v.nullable(lsnText),
+    start: lsnText,
+    changes: v.array(change),
+  }),
+  v.object({ type: v.literal('snapshot-part'), ...partOf, rows: rowsByTable }),
 ]);
 export type Delivery = v.InferOutput<typeof delivery>;
+
+/** What a part holds, as it is kept until its stage is complete. */
+export const partContent = v.union([v.object({ changes: v.array(change) }), v.object({ rows: rowsByTable })]);
+export type PartContent = v.InferOutput<typeof partContent>;
 
 export const position = v.object({ epoch: positiveInteger, lsn: lsnText });
 export type Position = v.InferOutput<typeof position>;
@@ -86,6 +116,7 @@ export type Position = v.InferOutput<typeof position>;
 /**
  * - `applied`: durable up to `position`.
  * - `duplicate`: nothing was new; durable up to `position`.
+ * - `staged`: durable are the first `parts` of the stage; nothing has taken effect.
  * - `gap`: `from` lies beyond the object's position; the lane must be resynchronized by a snapshot.
  * - `need-snapshot`: the object cannot go on from what it holds; `reason` says why.
  * - `fenced`: a higher term, `term`, has spoken; the sender must stop.
@@ -95,6 +126,7 @@ export type Position = v.InferOutput<typeof position>;
 export const answer = v.variant('type', [
   v.object({ type: v.literal('applied'), position }),
   v.object({ type: v.literal('duplicate'), position }),
+  v.object({ type: v.literal('staged'), parts: partCount }),
   v.object({ type: v.literal('gap'), position: v.nullable(position) }),
   v.object({ type: v.literal('need-snapshot'), reason: v.string(), position: v.nullable(position) }),
   v.object({ type: v.literal('fenced'), term: positiveInteger }),

@@ -7,10 +7,11 @@ import type { Commit } from '../protocol/commit.ts';
 import { lsnToText } from '../protocol/lsn.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Ack } from './ack.ts';
-import type { Transaction } from './assemble.ts';
-import { answered, enqueue, laneCommit, retryDue, unanswered, type Command, type Lanes } from './lanes.ts';
+import type { Transaction, TransactionPart } from './assemble.ts';
+import { answered, enqueue, retryDue, unanswered, type Command, type Lanes } from './lanes.ts';
 import { messageOf, type Log } from './log.ts';
 import { PostError, type Post } from './post.ts';
+import { laneCommit, lanePart, stageOf } from './request.ts';
 import type { Xid } from './visibility.ts';
 
 /** A higher term has spoken: this run must end, and the next asks for a term of its own. */
@@ -40,16 +41,26 @@ export class Carrier {
     this.#options = options;
   }
 
-  /** Every lane that the transaction concerns gets its part. */
+  /** The account's lane gets some changes of a transaction that is not complete. */
+  carryPart(part: TransactionPart, xid: Xid): void {
+    this.perform(
+      enqueue(this.#options.lanes, part.account, lanePart({ ...part, xid }), part.isBorn && part.index === 0),
+    );
+  }
+
+  /** Every lane that the transaction concerns gets its share, or what its parts have left of it. */
   carry(transaction: Transaction, xid: Xid): void {
     for (const [account, changes] of transaction.byAccount) {
+      const parts = transaction.partsByAccount.get(account);
       const commit: Commit = {
         lsn: lsnToText(transaction.lsn),
         xid: xid.toString(),
         committedAtUs: transaction.committedAtUs,
         changes: [...changes],
+        ...(parts === undefined ? {} : { staged: { stage: stageOf(transaction.start), parts } }),
       };
-      this.perform(enqueue(this.#options.lanes, account, laneCommit(commit), transaction.born.has(account)));
+      const isBorn = parts === undefined && transaction.born.has(account);
+      this.perform(enqueue(this.#options.lanes, account, laneCommit(commit), isBorn));
     }
   }
 
@@ -101,7 +112,7 @@ export class Carrier {
     this.#inFlight += 1;
     try {
       const answer = await post.deliver(body);
-      if (answer.type !== 'applied' && answer.type !== 'duplicate') {
+      if (!['applied', 'duplicate', 'staged'].includes(answer.type)) {
         const reason = 'reason' in answer ? answer.reason : null;
         log(answer.type === 'poison' ? 'error' : 'warn', 'delivery_refused', { account, answer: answer.type, reason });
       }

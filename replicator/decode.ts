@@ -18,7 +18,8 @@ export type Relation = {
 type Column = { readonly name: string; readonly decode: (text: string) => WireValue };
 
 export type Message =
-  | { readonly type: 'begin'; readonly xid32: number; readonly committedAtUs: number }
+  /** `start` is where the commit record begins. */
+  | { readonly type: 'begin'; readonly xid32: number; readonly committedAtUs: number; readonly start: Lsn }
   | { readonly type: 'commit'; readonly endLsn: Lsn; readonly committedAtUs: number }
   | { readonly type: 'relation'; readonly relation: Relation }
   | { readonly type: 'insert'; readonly relation: Relation; readonly new: WireRow }
@@ -91,9 +92,9 @@ export function createDecoder(): Decoder {
 }
 
 function readBegin(cursor: Cursor): Message {
-  cursor.at += 8;
+  const start = readUint64(cursor);
   const committedAtUs = readTimeUs(cursor);
-  return { type: 'begin', xid32: readUint32(cursor), committedAtUs };
+  return { type: 'begin', start, committedAtUs, xid32: readUint32(cursor) };
 }
 
 function readCommit(cursor: Cursor): Message {

@@ -14,27 +14,24 @@
 //                                     retrying
 //
 // `waiting` lanes keep no commits: the snapshot that follows must see all that was decoded before it began.
-import { deliveryBytesMax, deliveryVersion, type Answer, type Commit, type Position } from '../protocol/commit.ts';
+import type { Answer, Position, Staged } from '../protocol/commit.ts';
 import { assert, unreachable } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
-import { lsnToText, textToLsn, type Lsn } from '../protocol/lsn.ts';
-import { isVisible, type PgSnapshot, type Xid } from './visibility.ts';
+import { textToLsn, type Lsn } from '../protocol/lsn.ts';
+import {
+  isHeldAt,
+  snapshotRequest,
+  sumBytes,
+  takeRequest,
+  type LaneItem,
+  type LanePart,
+  type Request,
+  type Sender,
+} from './request.ts';
+import { isVisible, type PgSnapshot } from './visibility.ts';
 
-export const deliveryCommitsMax = 500;
-/** A delivery is closed once it reaches this size; a single larger commit travels alone. */
-export const deliveryBytesTarget = 4 * 1024 * 1024;
 /** Commits kept for a lane while its snapshot is taken; beyond it the snapshot is taken again. */
 export const heldBytesMax = 4 * 1024 * 1024;
-
-export type LaneCommit = { readonly lsn: Lsn; readonly xid: Xid; readonly json: string; readonly bytes: number };
-
-type Request = {
-  readonly type: 'commits' | 'snapshot';
-  readonly body: string;
-  readonly bytes: number;
-  readonly to: Lsn;
-  readonly commits: readonly LaneCommit[];
-};
 
 type Phase =
   | { readonly type: 'idle' }
@@ -47,7 +44,7 @@ export type Lane = {
   phase: Phase;
   /** Where the object stands, as far as it has said; null before its first delivery. */
   position: Lsn | null;
-  queue: LaneCommit[];
+  queue: LaneItem[];
   queueBytes: number;
   /** Snapshots asked for since the position last moved. */
   snapshotAttempts: number;
@@ -76,12 +73,6 @@ export function createLanes(options: Pick<Lanes, 'term' | 'epoch' | 'random'>): 
   return { ...options, byAccount: new Map(), windowBytes: 0 };
 }
 
-/** Serialized once, when it leaves the stream: a retry costs nothing and the size is exact. */
-export function laneCommit(commit: Commit): LaneCommit {
-  const json = JSON.stringify(commit);
-  return { lsn: textToLsn(commit.lsn), xid: BigInt(commit.xid), json, bytes: Buffer.byteLength(json) };
-}
-
 /** An account whose object holds everything up to `position` of this epoch. */
 export function addLane(lanes: Lanes, account: AccountId, position: Lsn): void {
   lanes.byAccount.set(account, newLane(account, position));
@@ -94,17 +85,17 @@ export function addLaneWithoutHistory(lanes: Lanes, account: AccountId, reason: 
   return requireSnapshot(lanes, lane, reason);
 }
 
-/** `isBorn`: the account's own row is inserted by this commit, so that it can have no history before it. */
-export function enqueue(lanes: Lanes, account: AccountId, commit: LaneCommit, isBorn: boolean): readonly Command[] {
+/** `isBorn`: the account's own row is inserted by this transaction, so that it can have no history before it. */
+export function enqueue(lanes: Lanes, account: AccountId, item: LaneItem, isBorn: boolean): readonly Command[] {
   const known = lanes.byAccount.get(account);
   if (known === undefined && !isBorn) return addLaneWithoutHistory(lanes, account, 'no history');
   const lane = known ?? newLane(account, null);
   if (known === undefined) lanes.byAccount.set(account, lane);
   if (lane.phase.type === 'waiting') return [];
-  if (lane.position !== null && commit.lsn <= lane.position) return [];
+  if (lane.position !== null && isHeldAt(item, lane.position)) return [];
   return weighed(lanes, lane, () => {
-    lane.queue.push(commit);
-    lane.queueBytes += commit.bytes;
+    lane.queue.push(item);
+    lane.queueBytes += item.bytes;
     if (lane.phase.type === 'idle') return sendNext(lanes, lane);
     if (lane.phase.type === 'held' && lane.queueBytes > heldBytesMax) {
       return requireSnapshot(lanes, lane, 'too much was held for the snapshot');
@@ -130,16 +121,21 @@ function afterAnswer(lanes: Lanes, lane: Lane, answer: Answer): readonly Command
       return requireSnapshot(lanes, lane, 'the object answered gap');
     case 'need-snapshot':
       return requireSnapshot(lanes, lane, `the object needs a snapshot: ${answer.reason}`);
+    case 'staged': {
+      if (!isStaged(phase.request, answer.parts)) return retryLater(lanes, lane, false);
+      lane.phase = { type: 'idle' };
+      return sendNext(lanes, lane);
+    }
     case 'applied':
     case 'duplicate': {
       const commands = settle(lanes, lane, phase.request, answer.position);
-      if (commands.length === 0) return retryLater(lanes, lane, false);
+      if (commands === null) return retryLater(lanes, lane, false);
       return [...commands, ...sendNext(lanes, lane)];
     }
     case 'failed':
     case 'poison': {
       const commands = settle(lanes, lane, phase.request, answer.position);
-      return [...commands, ...retryLater(lanes, lane, answer.type === 'poison')];
+      return [...(commands ?? []), ...retryLater(lanes, lane, answer.type === 'poison')];
     }
     default:
       return unreachable(answer);
@@ -192,24 +188,33 @@ export function abandonSnapshot(
   return requireSnapshot(lanes, lane, reason);
 }
 
+/** `rowsJson` is the account's rows by table but those that the object has `staged`, `seen` what they include. */
+export type Taken = { readonly rowsJson: string; readonly staged: Staged | null; readonly seen: PgSnapshot };
+
 /**
- * The snapshot's marker has left the stream. `rowsJson` is the account's rows by table, `seen` what they include, `to` the
- * end of the marker's commit. A snapshot that the lane gave up meanwhile is ignored.
+ * The snapshot's marker has left the stream; `to` is the end of the marker's commit. A snapshot that the lane gave up meanwhile is ignored.
  */
 export function deliverSnapshot(
   lanes: Lanes,
   account: AccountId,
-  taken: { readonly id: string; readonly rowsJson: string; readonly seen: PgSnapshot; readonly to: Lsn },
+  taken: Taken & { readonly id: string; readonly to: Lsn },
 ): readonly Command[] {
   const lane = laneOf(lanes, account);
   if (lane.phase.type !== 'held' || lane.phase.snapshotId !== taken.id) return [];
-  const commits = lane.queue.filter((commit) => !isVisible(taken.seen, commit.xid));
-  const body = `{"type":"snapshot",${envelope(lanes, lane, taken.to)},"rows":${taken.rowsJson},"commits":[${joined(commits)}]}`;
-  const bytes = Buffer.byteLength(body);
-  if (bytes > deliveryBytesMax) return requireSnapshot(lanes, lane, 'the snapshot is larger than one delivery');
+  const unseen = lane.queue.filter(({ xid }) => !isVisible(taken.seen, xid));
+  const commits = unseen.filter((item) => item.type === 'commit');
+  if (commits.length < unseen.length) return requireSnapshot(lanes, lane, 'a transaction in parts came meanwhile');
+  const request = snapshotRequest(senderTo(lanes, lane), taken, commits);
+  if (request === null) return requireSnapshot(lanes, lane, 'the snapshot is larger than one delivery');
   lane.queue = [];
   lane.queueBytes = 0;
-  return weighed(lanes, lane, () => send(lane, { type: 'snapshot', body, bytes, to: taken.to, commits }));
+  return weighed(lanes, lane, () => send(lane, request));
+}
+
+/** Whether the lane is still held for this snapshot. */
+export function isHeldFor(lanes: Lanes, account: AccountId, snapshotId: string): boolean {
+  const { phase } = laneOf(lanes, account);
+  return phase.type === 'held' && phase.snapshotId === snapshotId;
 }
 
 /** Lanes whose object cannot be told anything until a snapshot is delivered. */
@@ -219,7 +224,6 @@ export function countWithoutHistory(lanes: Lanes): number {
   return count;
 }
 
-const envelopeBytesMax = 1024;
 const resyncReason = 'an operator asked for it';
 
 function newLane(account: AccountId, position: Lsn | null): Lane {
@@ -262,14 +266,15 @@ function requireSnapshot(lanes: Lanes, lane: Lane, reason: string): readonly Com
   return [{ type: 'snapshot', account: lane.account, afterMs, reason }];
 }
 
-/** Takes what the object has made durable out of the request. No command: the position did not move. */
-function settle(lanes: Lanes, lane: Lane, request: Request, position: Position | null): readonly Command[] {
-  if (position === null || position.epoch !== lanes.epoch) return [];
+/** Takes what the object has made durable out of the request; null when the position did not move. */
+function settle(lanes: Lanes, lane: Lane, request: Request, position: Position | null): readonly Command[] | null {
+  if (position === null || position.epoch !== lanes.epoch) return null;
   const answeredLsn = textToLsn(position.lsn);
+  if (request.type === 'part') return settlePart(lane, request.part, answeredLsn);
   // An object ahead of this delivery has seen it in an earlier life of the replicator; the chain goes on from `to`.
   const reached = answeredLsn > request.to ? request.to : answeredLsn;
-  if (request.type === 'snapshot' && reached < request.to) return [];
-  if (lane.position !== null && reached <= lane.position) return [];
+  if (request.type === 'snapshot' && reached < request.to) return null;
+  if (lane.position !== null && reached <= lane.position) return null;
   const rest = request.commits.filter((commit) => commit.lsn > reached);
   lane.position = reached;
   lane.snapshotAttempts = 0;
@@ -279,14 +284,33 @@ function settle(lanes: Lanes, lane: Lane, request: Request, position: Position |
   return [{ type: 'durable', account: lane.account, lsn: reached }];
 }
 
+/** An object ahead of the part's transaction has all of it; how far it stands is told by the delivery that ends it. */
+function settlePart(lane: Lane, part: LanePart, answeredLsn: Lsn): readonly Command[] | null {
+  if (answeredLsn <= part.start) return null;
+  lane.phase = { type: 'idle' };
+  return [];
+}
+
+function isStaged(request: Request, parts: number): boolean {
+  return request.type === 'part' && parts > request.part.index;
+}
+
 function sendNext(lanes: Lanes, lane: Lane): readonly Command[] {
-  if (isNextTooLarge(lane)) return requireSnapshot(lanes, lane, 'a commit is larger than one delivery');
-  const commits = takeCommits(lane);
-  if (commits.length === 0) {
-    lane.phase = { type: 'idle' };
-    return [];
-  }
-  return send(lane, commitsRequest(lanes, lane, commits));
+  const request = takeNext(lanes, lane);
+  if (request === 'too-large') return requireSnapshot(lanes, lane, 'a commit is larger than one delivery');
+  if (request !== null) return send(lane, request);
+  lane.phase = { type: 'idle' };
+  return [];
+}
+
+function takeNext(lanes: Lanes, lane: Lane): Request | 'too-large' | null {
+  const request = takeRequest(senderTo(lanes, lane), lane.position, lane.queue);
+  if (request !== null && request !== 'too-large') lane.queueBytes -= request.bytes;
+  return request;
+}
+
+function senderTo({ term, epoch }: Lanes, { account }: Lane): Sender {
+  return { account, term, epoch };
 }
 
 function send(lane: Lane, request: Request): readonly Command[] {
@@ -297,10 +321,10 @@ function send(lane: Lane, request: Request): readonly Command[] {
 function retryLater(lanes: Lanes, lane: Lane, isPoison: boolean): readonly Command[] {
   if (lane.phase.type === 'idle') {
     // The answer moved the position before it failed: what is left is another request.
-    if (isNextTooLarge(lane)) return requireSnapshot(lanes, lane, 'a commit is larger than one delivery');
-    const commits = takeCommits(lane);
-    if (commits.length === 0) return [];
-    lane.phase = { type: 'sending', request: commitsRequest(lanes, lane, commits), attempt: 0 };
+    const request = takeNext(lanes, lane);
+    if (request === 'too-large') return requireSnapshot(lanes, lane, 'a commit is larger than one delivery');
+    if (request === null) return [];
+    lane.phase = { type: 'sending', request, attempt: 0 };
   }
   assert(lane.phase.type === 'sending', 'only a request in flight is retried');
   const attempt = lane.phase.attempt + 1;
@@ -312,40 +336,4 @@ function retryLater(lanes: Lanes, lane: Lane, isPoison: boolean): readonly Comma
 export function retryDelayMs(attempt: number, isPoison: boolean, random: () => number): number {
   const [min, max] = isPoison ? [5_000, 30_000] : [100, Math.min(5_000, 100 * 2 ** Math.min(attempt, 10))];
   return Math.round(min + random() * (max - min));
-}
-
-function isNextTooLarge(lane: Lane): boolean {
-  return (lane.queue[0]?.bytes ?? 0) > deliveryBytesMax - envelopeBytesMax;
-}
-
-function takeCommits(lane: Lane): readonly LaneCommit[] {
-  let count = 0;
-  let bytes = 0;
-  for (const commit of lane.queue) {
-    if (count === deliveryCommitsMax || (count > 0 && bytes + commit.bytes > deliveryBytesTarget)) break;
-    count += 1;
-    bytes += commit.bytes;
-  }
-  lane.queueBytes -= bytes;
-  return lane.queue.splice(0, count);
-}
-
-function commitsRequest(lanes: Lanes, lane: Lane, commits: readonly LaneCommit[]): Request {
-  const last = commits.at(-1);
-  assert(last !== undefined, 'a delivery of commits holds at least one');
-  const from = lane.position === null ? 'null' : `"${lsnToText(lane.position)}"`;
-  const body = `{"type":"commits",${envelope(lanes, lane, last.lsn)},"from":${from},"commits":[${joined(commits)}]}`;
-  return { type: 'commits', body, bytes: sumBytes(commits), to: last.lsn, commits };
-}
-
-function envelope(lanes: Lanes, lane: Lane, to: Lsn): string {
-  return `"version":${deliveryVersion},"account":"${lane.account}","term":${lanes.term},"epoch":${lanes.epoch},"to":"${lsnToText(to)}"`;
-}
-
-function joined(commits: readonly LaneCommit[]): string {
-  return commits.map((commit) => commit.json).join(',');
-}
-
-function sumBytes(commits: readonly LaneCommit[]): number {
-  return commits.reduce((sum, commit) => sum + commit.bytes, 0);
 }

@@ -78,7 +78,8 @@ export class Pipeline {
       markerClient: client,
       markerKey: config.ingestKeys[0] ?? '',
       lanes: this.#lanes,
-      unseen: () => this.#ack.unseen(),
+      post: options.post,
+      unseen: () => this.#unseen(),
       perform: (commands) => this.#carrier.perform(commands),
       onError,
       random,
@@ -161,10 +162,13 @@ export class Pipeline {
   }
 
   #read(bytes: Buffer): void {
-    const transaction = this.#assembler.push(this.#decoder.decode(bytes));
-    if (transaction === null) return;
-    this.#take(transaction, widenXid(transaction.xid32, this.#newestXid));
-    this.#regulate();
+    const read = this.#assembler.push(this.#decoder.decode(bytes), bytes.length);
+    for (const one of read) {
+      const xid = widenXid(one.xid32, this.#newestXid);
+      if (one.type === 'part') this.#carrier.carryPart(one, xid);
+      else this.#take(one, xid);
+    }
+    if (read.length > 0) this.#regulate();
   }
 
   /** A transaction has left the stream: it is posted before this returns. */
@@ -179,6 +183,12 @@ export class Pipeline {
     for (const account of resyncs) this.#carrier.perform(resync(this.#lanes, account));
     for (const message of steering) this.#obey(message, transaction);
     this.#bookkeeping.kick();
+  }
+
+  /** Transactions that have left the stream, wholly or in parts, and that no snapshot has seen yet. */
+  #unseen(): readonly Xid[] {
+    const xid32 = this.#assembler.xid32InParts();
+    return [...this.#ack.unseen(), ...(xid32 === null ? [] : [widenXid(xid32, this.#newestXid)])];
   }
 
   #obey(message: Steering, transaction: Transaction): void {

@@ -2,7 +2,8 @@
 //
 // The published tables are locked in ACCESS SHARE mode before S is taken, so that no rewrite or truncate can fall between
 // S and the reading. S is taken on the primary and must see every transaction given as `mustSee`: the stream runs ahead
-// of visibility, and without this a row could go back to an earlier state. Rows are decoded as the stream decodes them.
+// of visibility, and without this a row could go back to an earlier state. Rows are decoded as the stream decodes them, and
+// handed over in parts where they are many, so that memory does not grow with the account.
 import { setTimeout as delay } from 'node:timers/promises';
 import type { ClientBase, CustomTypesConfig } from 'pg';
 import { must } from '../protocol/assert.ts';
@@ -14,10 +15,13 @@ import { composeSteering } from './steering.ts';
 import { decoderOf } from './value.ts';
 import { isVisible, parsePgSnapshot, type PgSnapshot, type Xid } from './visibility.ts';
 
-export type AccountRows = {
-  readonly seen: PgSnapshot;
-  readonly rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>;
-};
+export type RowsByTable = Readonly<Partial<Record<TableName, readonly WireRow[]>>>;
+/** `rows` but for those that were handed over as parts. */
+export type AccountRows = { readonly seen: PgSnapshot; readonly rows: RowsByTable };
+
+/** Bytes of rows held before they are handed over as a part. */
+export const snapshotPartBytesMax = 2 * 1024 * 1024;
+const fetchRowsMax = 1_000;
 
 const attemptsMax = 200;
 
@@ -32,6 +36,8 @@ export async function readAccount(
   account: AccountId,
   mustSee: readonly Xid[],
   random: () => number,
+  /** Takes the rows of a part; nothing more is read before it resolves, and its rejection ends the reading. Without it all are returned. */
+  onPart?: (rows: RowsByTable) => Promise<void>,
 ): Promise<AccountRows> {
   for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {
     await client.query('begin isolation level repeatable read read only');
@@ -39,9 +45,12 @@ export async function readAccount(
       // Must stay the first statement: the next one fixes S.
       await client.query(`lock table ${tableNames.map((table) => `public.${table}`).join(', ')} in access share mode`);
       const seen = await currentSnapshot(client);
-      if (mustSee.every((xid) => isVisible(seen, xid))) return { seen, rows: await readTables(client, account) };
+      if (mustSee.every((xid) => isVisible(seen, xid)))
+        return { seen, rows: await readTables(client, account, onPart) };
     } finally {
-      await client.query('rollback');
+      await client.query('rollback').catch(() => {
+        // The session is gone, and with it its transaction; what ended it is thrown already.
+      });
     }
     await delay(5 + random() * Math.min(95, attempt * 5));
   }
@@ -61,19 +70,51 @@ async function currentSnapshot(client: ClientBase): Promise<PgSnapshot> {
   return parsePgSnapshot(must(result.rows[0], 'the present snapshot').snapshot);
 }
 
-async function readTables(client: ClientBase, account: AccountId): Promise<AccountRows['rows']> {
+async function readTables(
+  client: ClientBase,
+  account: AccountId,
+  onPart: ((rows: RowsByTable) => Promise<void>) | undefined,
+): Promise<RowsByTable> {
   const decoders = await readDecoders(client);
-  const rows: Partial<Record<TableName, readonly WireRow[]>> = {};
+  let rows: Partial<Record<TableName, WireRow[]>> = {};
+  let bytes = 0;
   for (const table of tableNames) {
     const byColumn = must(decoders.get(table), `the columns of ${table}`);
-    const result = await client.query<Record<string, string | null>>({
-      text: `select * from only public.${table} where ${accountColumn(table)} = $1`,
-      values: [account],
-      types: textOnly,
-    });
-    rows[table] = result.rows.map((row) => decodeRow(row, byColumn));
+    for await (const batch of fetchBatches(client, table, account)) {
+      const held = (rows[table] ??= []);
+      for (const row of batch.rows) held.push(decodeRow(row, byColumn));
+      bytes += batch.bytes;
+      if (onPart === undefined || bytes <= snapshotPartBytesMax) continue;
+      await onPart(rows);
+      rows = {};
+      bytes = 0;
+    }
   }
   return rows;
+}
+
+type TextRow = Readonly<Record<string, string | null>>;
+
+/** By cursor, so that memory is bounded by a batch: of one row at first, then of as many as fill a quarter of a part. */
+async function* fetchBatches(client: ClientBase, table: TableName, account: AccountId) {
+  await client.query(
+    `declare account_rows no scroll cursor for select * from only public.${table} where ${accountColumn(table)} = $1`,
+    [account],
+  );
+  for (let count = 1; ;) {
+    const { rows } = await client.query<TextRow>({ text: `fetch ${count} from account_rows`, types: textOnly });
+    const bytes = rows.reduce((sum, row) => sum + bytesOf(row), 0);
+    if (rows.length > 0) yield { rows, bytes };
+    if (rows.length < count) break;
+    count = Math.min(fetchRowsMax, count * 4, Math.max(1, Math.floor((snapshotPartBytesMax / 4 / bytes) * count)));
+  }
+  await client.query('close account_rows');
+}
+
+function bytesOf(row: TextRow): number {
+  let bytes = 0;
+  for (const [column, text] of Object.entries(row)) bytes += column.length + Buffer.byteLength(text ?? '') + 8;
+  return bytes;
 }
 
 type Decoders = ReadonlyMap<string, (text: string) => WireValue>;
@@ -94,7 +135,7 @@ async function readDecoders(client: ClientBase): Promise<ReadonlyMap<TableName, 
   return byTable;
 }
 
-function decodeRow(row: Readonly<Record<string, string | null>>, decoders: Decoders): WireRow {
+function decodeRow(row: TextRow, decoders: Decoders): WireRow {
   const decoded: Record<string, WireValue> = {};
   for (const [column, text] of Object.entries(row)) {
     decoded[column] = text === null ? null : must(decoders.get(column), `the type of ${column}`)(text);

@@ -6,10 +6,21 @@ import { randomUUID } from 'node:crypto';
 import pg from 'pg';
 import type { AccountId } from '../protocol/ids.ts';
 import type { Lsn } from '../protocol/lsn.ts';
-import { abandonSnapshot, deliverSnapshot, holdForSnapshot, type Command, type Lanes } from './lanes.ts';
+import { FencedError } from './carry.ts';
+import {
+  abandonSnapshot,
+  deliverSnapshot,
+  holdForSnapshot,
+  isHeldFor,
+  type Command,
+  type Lanes,
+  type Taken,
+} from './lanes.ts';
 import type { Log } from './log.ts';
-import { emitMarker, readAccount, UnseenError } from './snapshot.ts';
-import type { PgSnapshot, Xid } from './visibility.ts';
+import { PostError, type Post } from './post.ts';
+import { snapshotPartBody } from './request.ts';
+import { emitMarker, readAccount, UnseenError, type RowsByTable } from './snapshot.ts';
+import type { Xid } from './visibility.ts';
 
 export type SnapshotsOptions = {
   readonly connection: pg.ClientConfig;
@@ -18,6 +29,8 @@ export type SnapshotsOptions = {
   /** Signs the markers. */
   readonly markerKey: string;
   readonly lanes: Lanes;
+  /** Delivers the parts of what is large, while the lane is held and sends nothing itself. */
+  readonly post: Post;
   /** Transactions that have left the stream and that no snapshot has seen yet. */
   readonly unseen: () => readonly Xid[];
   readonly perform: (commands: readonly Command[]) => void;
@@ -28,7 +41,12 @@ export type SnapshotsOptions = {
 
 const atOnceMax = 4;
 
-type UnderWay = { readonly account: AccountId; taken: { readonly seen: PgSnapshot; readonly rowsJson: string } | null };
+type UnderWay = { readonly account: AccountId; taken: Taken | null };
+
+/** The object does not take a part, or its lane is not held for it any more. */
+class PartError extends Error {
+  override readonly name = 'PartError';
+}
 
 export class Snapshots {
   readonly #options: SnapshotsOptions;
@@ -105,20 +123,38 @@ export class Snapshots {
 
   async #take(account: AccountId, id: string, mustSee: readonly Xid[]): Promise<void> {
     const client = await this.#pool.connect();
+    let parts = 0;
+    const onPart = async (rows: RowsByTable): Promise<void> => {
+      await this.#deliverPart(account, id, parts, rows);
+      parts += 1;
+    };
     try {
-      const { seen, rows } = await readAccount(client, account, mustSee, this.#options.random);
+      const { seen, rows } = await readAccount(client, account, mustSee, this.#options.random, onPart);
       client.release();
       const underWay = this.#underWayById.get(id);
       if (underWay === undefined) return;
-      underWay.taken = { seen, rowsJson: JSON.stringify(rows) };
+      const staged = parts === 0 ? null : { stage: id, parts };
+      underWay.taken = { seen, staged, rowsJson: JSON.stringify(rows) };
     } catch (error) {
       client.release(true);
-      if (!(error instanceof UnseenError)) throw error;
+      if (!(error instanceof UnseenError || error instanceof PartError || error instanceof PostError)) throw error;
       this.#abandon(id, error.message);
       this.#pump();
       return;
     }
     await emitMarker(this.#options.markerClient, id, this.#options.markerKey);
+  }
+
+  async #deliverPart(account: AccountId, id: string, index: number, rows: RowsByTable): Promise<void> {
+    const { lanes, onError, post } = this.#options;
+    if (!isHeldFor(lanes, account, id)) throw new PartError('the snapshot was given up while it was read');
+    const body = snapshotPartBody({ account, term: lanes.term, epoch: lanes.epoch }, id, index, JSON.stringify(rows));
+    const answer = await post.deliver(body);
+    if (answer.type === 'staged' && answer.parts > index) return;
+    if (answer.type === 'fenced') {
+      onError(new FencedError(`the worker has heard a higher term, ${answer.term}, than ${lanes.term}`));
+    }
+    throw new PartError(`the object did not take part ${index} of its snapshot: it answered ${answer.type}`);
   }
 
   #abandon(id: string, reason: string): void {

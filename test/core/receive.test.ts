@@ -1,16 +1,19 @@
 // What a delivery means to an object at every position, term and epoch.
 import { expect, test } from 'vitest';
-import { commit, commitsDelivery, lsn, snapshotDelivery } from '../support/world.ts';
+import * as v from 'valibot';
+import { commit, commitsDelivery, ids, lsn, snapshotDelivery } from '../support/world.ts';
+import { delivery as deliverySchema } from '../../protocol/commit.ts';
 import { receive } from '../../core/receive.ts';
 import type { Reception } from '../../core/receive.ts';
 
-const at = (n: number, epoch = 1) => ({ position: { epoch, lsn: lsn(n) }, term: 5, stale: false });
-const nowhere = { position: null, term: 0, stale: false };
+const at = (n: number, epoch = 1) => ({ position: { epoch, lsn: lsn(n) }, term: 5, stale: false, stage: null });
+const nowhere = { position: null, term: 0, stale: false, stage: null };
 const term = { term: 5 };
 
 /** `applied 101 102`, `advance`, or the answer. */
 function brief(reception: Reception): string {
   if (reception.type === 'answer') return `${reception.answer.type}${reception.stale ? ', stale' : ''}`;
+  if (reception.type === 'stage') return `stage ${reception.index}${reception.isFirst ? ', first' : ''}`;
   return reception.steps
     .map((step) => (step.type === 'commit' ? Number.parseInt(step.commit.lsn, 16).toString() : step.type))
     .join(' ');
@@ -62,6 +65,62 @@ test.each([
   ['a lower term is fenced', at(100), commitsDelivery(100, [commit(101)], { term: 4 }), 'fenced'],
   ['a lower term is fenced with a snapshot too', at(100), snapshotDelivery(200, {}, { term: 4 }), 'fenced'],
 ] as const)('[P2.23] %s', (_, held, delivery, expected) => {
+  expect(brief(receive(held, delivery))).toBe(expected);
+});
+
+const part = (index: number, changes: object = {}) =>
+  v.parse(deliverySchema, {
+    type: 'commit-part',
+    version: 2,
+    account: ids.account,
+    term: 5,
+    epoch: 1,
+    stage: 'a1',
+    index,
+    from: lsn(100),
+    start: lsn(150),
+    changes: [],
+    ...changes,
+  });
+const rowsPart = (index: number) =>
+  part(index, { type: 'snapshot-part', stage: 'b2', rows: {}, from: undefined, start: undefined });
+const holding = (parts: number, changes: object = {}) => ({
+  ...at(100),
+  stage: { stage: 'a1', parts, term: 5, ...changes },
+});
+const staged = { staged: { stage: 'a1', parts: 2 } };
+
+test.each([
+  ['part 0 drops what was staged', holding(3), part(0), 'stage 0, first'],
+  ['the next part is staged', holding(1), part(1), 'stage 1'],
+  ['a part told again is not staged twice', holding(2), part(1), 'staged'],
+  ['a part without those before it is refused', holding(1), part(2), 'need-snapshot, stale'],
+  ['a part of another stage is refused', holding(1, { stage: 'ff' }), part(1), 'need-snapshot, stale'],
+  ['a part of a higher term is refused', holding(1, { term: 4 }), part(1), 'need-snapshot, stale'],
+  ['a part of a lower term is fenced', holding(1), part(1, { term: 4 }), 'fenced'],
+  ['a part of a transaction that is held is a duplicate', { ...at(151), stage: null }, part(0), 'duplicate'],
+  ['one that begins where the object stands is not', { ...at(150), stage: null }, part(0), 'stage 0, first'],
+  ['a part that begins beyond the position is a gap', at(99), part(0), 'gap, stale'],
+  ['a part of another epoch needs a snapshot', at(100, 2), part(0), 'need-snapshot, stale'],
+  ['a part without history needs a snapshot', nowhere, part(0), 'need-snapshot, stale'],
+  ['a part of a birth needs none', nowhere, part(0, { from: null }), 'stage 0, first'],
+  ['a stale object takes no part of a commit', { ...at(100), stale: true }, part(0), 'need-snapshot, stale'],
+  ['a stale object takes parts of a snapshot', { ...at(100), stale: true }, rowsPart(0), 'stage 0, first'],
+  ['a commit takes its parts', holding(2), commitsDelivery(100, [{ ...commit(160), ...staged }], term), '160'],
+  [
+    'a commit that misses parts is refused',
+    holding(1),
+    commitsDelivery(100, [{ ...commit(160), ...staged }], term),
+    'need-snapshot, stale',
+  ],
+  ['a snapshot takes its parts', holding(2), snapshotDelivery(200, {}, { ...term, ...staged }), 'snapshot'],
+  [
+    'a snapshot that misses parts is refused',
+    at(100),
+    snapshotDelivery(200, {}, { ...term, ...staged }),
+    'need-snapshot',
+  ],
+] as const)('[P3.501] %s', (_, held, delivery, expected) => {
   expect(brief(receive(held, delivery))).toBe(expected);
 });
 

@@ -1,7 +1,13 @@
 import * as v from 'valibot';
 import { expect, test } from 'vitest';
 import { accountId, type AccountId } from '../../protocol/ids.ts';
-import { createAssembler, type Transaction } from '../../replicator/assemble.ts';
+import {
+  createAssembler,
+  openBytesMax,
+  partBytesMax,
+  type Transaction,
+  type TransactionPart,
+} from '../../replicator/assemble.ts';
 import { createDecoder } from '../../replicator/decode.ts';
 import { StreamStopError } from '../../replicator/stop.ts';
 import * as bytes from './messages.ts';
@@ -129,11 +135,82 @@ test('[P5.9] a message outside of a transaction is ignored, one inside comes wit
   expect(transaction?.byAccount.size).toBe(0);
 });
 
+test('[P3.500] a transaction too large for one account is handed over in parts as it arrives, with the same seqs', () => {
+  const messages = [
+    bytes.begin(7),
+    ...Array.from({ length: 50 }, (_, n) => bytes.insert(ACTORS, [`${n}`, accountA, 'x'.repeat(100_000)])),
+    bytes.insert(ACTORS, ['small', accountB, 'y']),
+    bytes.commit(100n),
+  ];
+  const all = assembled()(...messages);
+  const parts = all.filter((one) => one.type === 'part');
+  const [transaction] = all.filter((one) => one.type === 'transaction');
+
+  expect(parts.map(({ account, index }) => [account, index])).toEqual([
+    [accountA, 0],
+    [accountA, 1],
+  ]);
+  expect(parts.every(({ start, xid32 }) => start === 1n && xid32 === 7)).toBe(true);
+  expect(transaction?.partsByAccount).toEqual(new Map([[accountA, 2]]));
+  const changes = [
+    ...parts.flatMap((part) => part.changes),
+    ...(transaction?.byAccount.get(asAccountId(accountA)) ?? []),
+  ];
+  expect(changes.map(({ seq }) => seq)).toEqual(Array.from({ length: 50 }, (_, n) => n));
+  expect(opsOf(transaction, accountB)).toEqual([['insert', 50]]);
+});
+
+test('[P15.500] what is held of an open transaction is bounded, per account and over all accounts', () => {
+  const decoder = createDecoder();
+  const assembler = createAssembler(() => []);
+  const held = new Map<string, number>();
+  const push = (message: Buffer): void => {
+    for (const one of assembler.push(decoder.decode(message), message.length)) {
+      if (one.type === 'part') held.set(one.account, 0);
+    }
+  };
+  push(bytes.relation(ACTORS, 'actors', columns));
+  push(bytes.begin(7));
+  expect(assembler.xid32InParts()).toBe(null);
+  for (let n = 0; n < 600; n += 1) {
+    const account = `00000000-0000-4000-8000-${String(n % 37).padStart(12, '0')}`;
+    const message = bytes.insert(ACTORS, [`${n}`, account, 'x'.repeat(40_000)]);
+    held.set(account, (held.get(account) ?? 0) + message.length);
+    push(message);
+    expect(Math.max(...held.values())).toBeLessThanOrEqual(partBytesMax);
+    expect([...held.values()].reduce((sum, bytesHeld) => sum + bytesHeld, 0)).toBeLessThanOrEqual(openBytesMax);
+  }
+  expect(assembler.xid32InParts()).toBe(7);
+});
+
+test('[P2.500] an account that is born in a transaction of parts is born in its first part', () => {
+  const name = 'x'.repeat(partBytesMax);
+  const all = assembled()(
+    bytes.begin(7),
+    bytes.insert(ACCOUNTS, [accountA]),
+    bytes.insert(ACTORS, ['1', accountA, name]),
+    bytes.insert(ACTORS, ['2', accountB, name]),
+    bytes.commit(100n),
+  );
+
+  const parts = all.filter((one) => one.type === 'part');
+  expect(parts.map(({ account, isBorn }) => [account, isBorn])).toEqual([
+    [accountA, true],
+    [accountB, false],
+  ]);
+});
+
 function pushAll(known: readonly string[] = []) {
+  const push = assembled(known);
+  return (...given: readonly Buffer[]): readonly Transaction[] =>
+    push(...given).filter((one) => one.type === 'transaction');
+}
+
+function assembled(known: readonly string[] = []) {
   const decoder = createDecoder();
   const assembler = createAssembler(() => known.map(asAccountId));
-  const push = (...given: readonly Buffer[]): readonly Transaction[] =>
-    given.map((message) => assembler.push(decoder.decode(message))).filter((transaction) => transaction !== null);
+  const push = (...given: readonly Buffer[]): readonly (Transaction | TransactionPart)[] =>
+    given.flatMap((message) => assembler.push(decoder.decode(message), message.length));
   push(bytes.relation(ACCOUNTS, 'accounts', idColumns), bytes.relation(ACTORS, 'actors', columns));
   return push;
 }

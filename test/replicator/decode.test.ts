@@ -14,6 +14,7 @@ test('[P2.10] ids of transactions and relations are unsigned, and times are micr
 
   expect(decode(bytes.begin(0xffff_fffe, 1_767_225_600_123_456n))).toEqual({
     type: 'begin',
+    start: 1n,
     xid32: 0xffff_fffe,
     committedAtUs: 1_767_225_600_123_456,
   });

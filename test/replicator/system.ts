@@ -17,9 +17,16 @@ export type All = {
   readonly connect: () => Promise<TestDatabase['client']>;
 };
 
-export async function startAll(server: TestServer, closers: (() => Promise<unknown>)[]): Promise<All> {
-  const database = await server.createDatabase();
+/** `given` is a database that has rows already; `intercept` is there from the first delivery on. */
+export async function startAll(
+  server: TestServer,
+  closers: (() => Promise<unknown>)[],
+  given?: TestDatabase,
+  intercept: FakeWorker['intercept'] = () => null,
+): Promise<All> {
+  const database = given ?? (await server.createDatabase());
   const worker = await startFakeWorker(ingestKey);
+  worker.intercept = intercept;
   closers.push(worker.close);
   const restart: All['restart'] = async ({ isStandby = false } = {}) => {
     const started = startReplicator({

@@ -9,6 +9,7 @@ import * as v from 'valibot';
 import {
   delivery,
   type Answer,
+  type Change,
   type Commit,
   type Delivery,
   type Position,
@@ -25,6 +26,13 @@ export type FakeAccount = {
   /** Commits applied, in order, those of snapshots included. */
   commits: Commit[];
   snapshots: number;
+  /** What is kept aside until the delivery that names its stage. */
+  stage: {
+    readonly name: string;
+    readonly changes: Change[];
+    readonly rows: (readonly [string, WireRow])[];
+    parts: number;
+  } | null;
 };
 
 export type FakeWorker = {
@@ -80,7 +88,13 @@ export async function startFakeWorker(
   };
   const answerOf = (given: Delivery): Answer => {
     if (given.term < worker.term) return { type: 'fenced', term: worker.term };
-    const account = accounts.get(given.account) ?? { position: null, rows: new Map(), commits: [], snapshots: 0 };
+    const account = accounts.get(given.account) ?? {
+      position: null,
+      rows: new Map(),
+      commits: [],
+      snapshots: 0,
+      stage: null,
+    };
     accounts.set(given.account, account);
     return applyDelivery(account, given, violations);
   };
@@ -125,29 +139,69 @@ export async function startFakeWorker(
 function applyDelivery(account: FakeAccount, given: Delivery, violations: string[]): Answer {
   const held = account.position;
   const isSameEpoch = held !== null && held.epoch === given.epoch;
+  if (given.type === 'commit-part' || given.type === 'snapshot-part') {
+    if (given.type === 'commit-part' && isSameEpoch && given.start < held.lsn)
+      return { type: 'duplicate', position: held };
+    return stagePart(account, given, violations);
+  }
+  const staged = given.type === 'snapshot' ? given.staged : given.commits.find((commit) => commit.staged)?.staged;
+  const { stage } = account;
   if (given.type === 'snapshot') {
     if (isSameEpoch && given.to <= held.lsn) return { type: 'duplicate', position: held };
-    account.rows = new Map();
-    for (const [table, rows] of Object.entries(given.rows)) {
-      for (const row of rows ?? []) account.rows.set(keyOf(v.parse(tableNameOf, table), row), row);
-    }
+    account.rows = new Map(staged === undefined ? [] : stage?.rows);
+    addRows(account.rows, given.rows);
     account.snapshots += 1;
   } else {
     if (held !== null && !isSameEpoch) return { type: 'need-snapshot', reason: 'another epoch', position: held };
     if (given.from !== null && (held === null || given.from > held.lsn)) return { type: 'gap', position: held };
-    if (given.from === null && held === null && !isBorn(given)) violations.push(`${given.account} was not born here`);
+    if (given.from === null && held === null && !isBorn(given, stage?.changes ?? [])) {
+      violations.push(`${given.account} was not born here`);
+    }
     if (held !== null && given.to <= held.lsn) return { type: 'duplicate', position: held };
   }
+  const isStaged = stage !== null && stage.name === `${given.term} ${staged?.stage}` && stage.parts === staged?.parts;
+  if (staged !== undefined && !isStaged) violations.push('a delivery names parts that were not sent');
   let last: LsnText | null = isSameEpoch ? held.lsn : null;
   for (const commit of given.commits) {
     if (given.type === 'commits' && last !== null && commit.lsn <= last) continue;
     if (commit.lsn > given.to) violations.push(`a commit lies beyond the end of its delivery`);
-    for (const change of commit.changes) violations.push(...applyChange(account, change));
-    account.commits.push(commit);
+    const whole =
+      commit.staged === undefined ? commit : { ...commit, changes: [...(stage?.changes ?? []), ...commit.changes] };
+    for (const change of whole.changes) violations.push(...applyChange(account, change));
+    account.commits.push(whole);
     last = commit.lsn;
   }
+  if (staged !== undefined) account.stage = null;
   account.position = { epoch: given.epoch, lsn: given.to };
   return { type: 'applied', position: account.position };
+}
+
+type Part = Extract<Delivery, { type: 'commit-part' | 'snapshot-part' }>;
+
+function stagePart(account: FakeAccount, part: Part, violations: string[]): Answer {
+  const name = `${part.term} ${part.stage}`;
+  if (part.index === 0) account.stage = { name, changes: [], rows: [], parts: 0 };
+  const { stage } = account;
+  if (stage === null || stage.name !== name || part.index > stage.parts) {
+    violations.push('a part came without those before it');
+    return { type: 'need-snapshot', reason: 'parts are missing', position: account.position };
+  }
+  if (part.index === stage.parts) {
+    if (part.type === 'commit-part') for (const change of part.changes) stage.changes.push(change);
+    else {
+      const rows = new Map<string, WireRow>();
+      addRows(rows, part.rows);
+      for (const row of rows) stage.rows.push(row);
+    }
+    stage.parts += 1;
+  }
+  return { type: 'staged', parts: stage.parts };
+}
+
+function addRows(into: Map<string, WireRow>, rowsByTable: Extract<Delivery, { type: 'snapshot' }>['rows']): void {
+  for (const [table, rows] of Object.entries(rowsByTable)) {
+    for (const row of rows ?? []) into.set(keyOf(v.parse(tableNameOf, table), row), row);
+  }
 }
 
 function applyChange(account: FakeAccount, change: Commit['changes'][number]): readonly string[] {
@@ -183,9 +237,9 @@ export function keyOf(table: TableName, row: WireRow): string {
   return `${table} ${JSON.stringify(keyColumns[table].map((column) => row[column]))}`;
 }
 
-function isBorn(given: Delivery): boolean {
-  const [first] = given.commits;
-  return first?.changes.some((change) => change.op === 'insert' && change.table === 'accounts') === true;
+function isBorn(given: Extract<Delivery, { type: 'commits' }>, staged: readonly Change[]): boolean {
+  const changes = [...staged, ...(given.commits[0]?.changes ?? [])];
+  return changes.some((change) => change.op === 'insert' && change.table === 'accounts');
 }
 
 function isSigned(request: http.IncomingMessage, body: Buffer, key: string): boolean {

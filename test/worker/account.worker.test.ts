@@ -4,6 +4,7 @@ import { evictDurableObject, reset, runInDurableObject } from 'cloudflare:test';
 import { afterEach, expect, test } from 'vitest';
 import * as v from 'valibot';
 import { accountObjectName } from '../../worker/env.ts';
+import { delivery } from '../../protocol/commit.ts';
 import {
   commit,
   commitsDelivery,
@@ -57,6 +58,72 @@ test('[P9.5] the first frames of a device are the reply to its join and then its
     ref: null,
     payload: { resources: [{ name: 'Renamed' }] },
   });
+});
+
+test('[P3.504] staged parts survive eviction and take effect together, with the delivery that names them', async () => {
+  await account().deliver(snapshotDelivery(100));
+  const { device: client } = await join('client');
+  // Longer than one stored value may be, and cut inside characters of several bytes.
+  const names = Array.from({ length: 3 }, (_, n) => `${n}${'ü€😀'.repeat(80_000)}`);
+  const { changes, ...rest } = commit(
+    160,
+    ...names.map((name, n) => insert('actors', { id: id('actor', 700 + n), name })),
+    update('resources', { name: 'Renamed' }),
+  );
+  const part = (index: number, from: number, to: number) => ({
+    type: 'commit-part',
+    version: 2,
+    account: ids.account,
+    term: 1,
+    epoch: 1,
+    stage: 'a1',
+    index,
+    from: lsn(100),
+    start: lsn(150),
+    changes: changes.slice(from, to),
+  });
+  expect(await account().deliver(v.parse(delivery, part(0, 0, 2)))).toEqual({ type: 'staged', parts: 1 });
+  await evictDurableObject(account());
+  expect(await account().deliver(v.parse(delivery, part(1, 2, 3)))).toEqual({ type: 'staged', parts: 2 });
+  expect(await account().deliver(v.parse(delivery, part(1, 2, 3)))).toEqual({ type: 'staged', parts: 2 });
+  expect((await account().status()).position?.lsn).toBe(lsn(100));
+  await evictDurableObject(account());
+
+  const staged = { stage: 'a1', parts: 2 };
+  const whole = commitsDelivery(100, [{ ...rest, changes: changes.slice(3), staged }]);
+  expect(await account().deliver(whole)).toEqual({ type: 'applied', position: { epoch: 1, lsn: lsn(160) } });
+
+  expect(await client.frame()).toMatchObject({ event: 'resource_created_or_updated', payload: { name: 'Renamed' } });
+  const kept = await runInDurableObject(account(), (_, { storage: { sql } }) => ({
+    names: sql.exec<{ name: string }>("select row ->> 'name' as name from rows where tbl = 'actors'").toArray(),
+    staged: sql.exec('select part from staged').toArray(),
+  }));
+  expect(kept.names.map(({ name }) => name)).toEqual(expect.arrayContaining(names));
+  expect(kept.staged).toEqual([]);
+  expect(await account().deliver(whole)).toMatchObject({ type: 'duplicate' });
+});
+
+test('[P3.505] a snapshot, and a higher term, discard what was staged', async () => {
+  const partOf = (stage: string, term: number) =>
+    v.parse(delivery, {
+      type: 'snapshot-part',
+      version: 2,
+      account: ids.account,
+      term,
+      epoch: 1,
+      stage,
+      index: 0,
+      rows: { actors: [] },
+    });
+  const stagedRows = () =>
+    runInDurableObject(account(), (_, { storage: { sql } }) => sql.exec('select part from staged').toArray().length);
+  await account().deliver(partOf('a1', 1));
+  expect(await stagedRows()).toBe(1);
+  await account().deliver(snapshotDelivery(100));
+  expect(await stagedRows()).toBe(0);
+  await account().deliver(partOf('a2', 1));
+  await account().deliver(commitsDelivery(100, [commit(101)], { term: 2 }));
+  expect(await stagedRows()).toBe(0);
 });
 
 test('[P15.24] a heartbeat is answered with its own ref, as number or as text, without waking the object', async () => {

@@ -26,6 +26,7 @@ import { explainClient, listAccess } from '../../core/inspect.ts';
 import { isOwedToAbsent } from '../../core/grants.ts';
 import { linkVersionSince, load, migrate, save, saveMeta, storedMemberships } from './storage.ts';
 import { outdatedSockets, silentSockets } from './liveness.ts';
+import { discardStage, putPart, readParts, readStage } from './stage.ts';
 import { pushFrame, replyFrame } from '../../protocol/framing.ts';
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
@@ -40,7 +41,8 @@ import type { Effects, Send } from '../../core/effect.ts';
 import type { Env } from '../env.ts';
 import type { Input } from '../../core/input.ts';
 import type { Role } from '../../protocol/roles.ts';
-import type { State } from '../../core/state.ts';
+import type { Session, State } from '../../core/state.ts';
+import type { Reception } from '../../core/receive.ts';
 import type { StatusAnswer } from '../../protocol/ingest.ts';
 
 /** A commit that failed this often is poison. */
@@ -76,13 +78,8 @@ export class Account extends DurableObject<Env> {
   /** Takes one delivery of the change stream. The answer leaves once everything it reports is durable. */
   deliver(delivery: Delivery): Answer {
     const answer = this.#deliver(delivery);
-    if (answer.type !== 'applied' && answer.type !== 'duplicate') {
-      log.warn('delivery_refused', {
-        account: delivery.account,
-        type: delivery.type,
-        to: delivery.to,
-        answer: answer.type,
-      });
+    if (!['applied', 'duplicate', 'staged'].includes(answer.type)) {
+      log.warn('delivery_refused', { account: delivery.account, type: delivery.type, answer: answer.type });
     }
     for (const wake of this.#waiters) wake();
     return answer;
@@ -166,11 +163,15 @@ export class Account extends DurableObject<Env> {
   }
 
   #deliver(delivery: Delivery): Answer {
-    const reception = receive(this.#state, delivery);
-    if (delivery.term > this.#state.term) {
+    const { sql } = this.ctx.storage;
+    const { position, term, stale } = this.#state;
+    const reception = receive({ position, term, stale, stage: readStage(sql) }, delivery);
+    if (delivery.term > term) {
       this.#state.term = delivery.term;
-      saveMeta(this.ctx.storage.sql, 'term', String(delivery.term));
+      saveMeta(sql, 'term', String(delivery.term));
+      discardStage(sql);
     }
+    if (reception.type === 'stage') return this.#stage(reception, delivery);
     if (reception.type === 'answer') {
       this.#setStale(reception.stale);
       return reception.answer;
@@ -182,10 +183,20 @@ export class Account extends DurableObject<Env> {
         return this.#answerFailure(input, cause);
       }
     }
-    const { position } = this.#state;
-    return position === null
-      ? { type: 'need-snapshot', reason: 'no history', position }
-      : { type: 'applied', position };
+    const { position: reached } = this.#state;
+    return reached === null
+      ? { type: 'need-snapshot', reason: 'no history', position: reached }
+      : { type: 'applied', position: reached };
+  }
+
+  #stage({ isFirst, index, content }: Extract<Reception, { type: 'stage' }>, delivery: Delivery): Answer {
+    const { sql } = this.ctx.storage;
+    const stage = { stage: 'stage' in delivery ? delivery.stage : '', term: delivery.term, parts: index + 1 };
+    this.ctx.storage.transactionSync(() => {
+      if (isFirst) discardStage(sql);
+      putPart(sql, stage, content);
+    });
+    return { type: 'staged', parts: stage.parts };
   }
 
   #answerFailure(input: Input, cause: unknown): Answer {
@@ -267,12 +278,33 @@ export class Account extends DurableObject<Env> {
     }
   }
 
+  /** One step with all that follows; of a staged commit or snapshot its parts first, in the same transaction. */
   #run(input: Input): Effects {
     try {
-      const effects = step(this.#state, input, this.#env());
-      this.#save(effects, input.type === 'snapshot');
-      for (const send of effects.sends) this.#send(send);
-      for (const { event, ...fields } of effects.notes) log.warn(event, fields);
+      const taken: Effects[] = [];
+      const sessions: Session[] = [];
+      const takeOne = (one: Input): Effects => {
+        const effects = step(this.#state, one, this.#env());
+        sessions.push(...this.#save(effects));
+        taken.push({ ...effects, saves: [] });
+        return effects;
+      };
+      const effects = this.ctx.storage.transactionSync(() => {
+        const isStaged =
+          input.type === 'commit'
+            ? input.commit.staged !== undefined
+            : input.type === 'snapshot' && input.isStaged === true;
+        if (isStaged) for (const content of readParts(this.ctx.storage.sql)) takeOne({ type: 'part', content });
+        const last = takeOne(input);
+        if (isStaged || input.type === 'snapshot') discardStage(this.ctx.storage.sql);
+        if (input.type === 'snapshot') saveMeta(this.ctx.storage.sql, 'stale', 'false');
+        return last;
+      });
+      for (const session of sessions) this.#attach(session);
+      for (const { sends, notes } of taken) {
+        for (const send of sends) this.#send(send);
+        for (const { event, ...fields } of notes) log.warn(event, fields);
+      }
       this.#wakeAt(effects.wakeAt);
       return effects;
     } catch (cause) {
@@ -285,17 +317,19 @@ export class Account extends DurableObject<Env> {
     return { now: Date.now(), seed: crypto.randomUUID(), hashes };
   }
 
-  #save({ saves }: Effects, isSnapshot: boolean): void {
-    if (saves.length === 0) return;
-    const { sql } = this.ctx.storage;
-    this.ctx.storage.transactionSync(() => {
-      for (const action of saves) if (action.type !== 'put-session') save(sql, action);
-      if (isSnapshot) saveMeta(sql, 'stale', 'false');
-    });
+  /** Returns the sessions whose attachments are to be written. */
+  #save({ saves }: Effects): Session[] {
+    const sessions: Session[] = [];
     for (const action of saves) {
-      const socket = action.type === 'put-session' ? socketOf(this.ctx, action.session.id) : null;
-      if (action.type === 'put-session' && socket !== null) attach(socket, action.session);
+      if (action.type === 'put-session') sessions.push(action.session);
+      else save(this.ctx.storage.sql, action);
     }
+    return sessions;
+  }
+
+  #attach(session: Session): void {
+    const socket = socketOf(this.ctx, session.id);
+    if (socket !== null) attach(socket, session);
   }
 
   #send(send: Send): void {

@@ -22,6 +22,7 @@ const migrations = [
    create table rows (tbl text not null, key text not null, row text not null, primary key (tbl, key)) without rowid, strict;
    create table grants (flow_id text primary key, data text not null) without rowid, strict;`,
   `create index memberships_by_actor on rows (json_extract(row, '$.actor_id')) where tbl = 'actor_group_memberships';`,
+  `create table staged (part integer not null, piece integer not null, data blob not null, primary key (part, piece)) strict;`,
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -132,7 +133,7 @@ export function linkVersionSince(sql: SqlStorage, version: number, now: number):
   return now;
 }
 
-export function saveMeta(sql: SqlStorage, name: 'position' | 'term' | 'stale' | 'link', value: string): void {
+export function saveMeta(sql: SqlStorage, name: 'position' | 'term' | 'stale' | 'link' | 'stage', value: string): void {
   sql.exec(
     'insert into meta (name, value) values (?, ?) on conflict do update set value = excluded.value where value <> excluded.value',
     name,
