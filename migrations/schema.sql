@@ -327,10 +327,16 @@ create table drawbridge.epochs (
   system_identifier text not null,
   timeline integer not null,
   opened_at timestamp with time zone not null default now(),
+  publication text,
+  recorded_lsn pg_lsn,
+  starts_at pg_lsn,
   constraint epochs_pkey PRIMARY KEY (epoch)
 );
 alter table drawbridge.epochs replica identity default;
 comment on table drawbridge.epochs is 'Unbroken stretches of the stream: positions of two epochs cannot be compared.';
+comment on column drawbridge.epochs.publication is 'The catalogue rows of what was published when the epoch began.';
+comment on column drawbridge.epochs.recorded_lsn is 'What had been confirmed of the epoch before, null when nothing is known: what was committed from there to starts_at may be missing from logs.';
+comment on column drawbridge.epochs.starts_at is 'Where the epoch''s stream begins; null while its slot is being made.';
 
 create table drawbridge.lanes (
   account_id uuid not null,
@@ -366,6 +372,26 @@ create table drawbridge.network_addresses (
 alter table drawbridge.network_addresses replica identity default;
 comment on table drawbridge.network_addresses is 'Every tunnel address in use; kept by triggers on clients and gateways.';
 
+create table drawbridge.streams (
+  slot_name text not null,
+  term bigint not null,
+  confirmed_lsn pg_lsn not null,
+  broken text,
+  run uuid,
+  beat bigint,
+  known_run uuid,
+  known_beat bigint,
+  beat_at timestamp with time zone,
+  constraint streams_pkey PRIMARY KEY (slot_name),
+  constraint streams_check CHECK ((((run IS NULL) = (beat IS NULL)) AND ((known_run IS NULL) = (known_beat IS NULL))))
+);
+alter table drawbridge.streams replica identity default;
+comment on table drawbridge.streams is 'The replicator''s own record of its slot; nobody else writes here.';
+comment on column drawbridge.streams.confirmed_lsn is 'What may be confirmed to the slot, written before it is: a slot beyond it was moved by somebody else.';
+comment on column drawbridge.streams.broken is 'Why the stream cannot be read on from the slot''s position; null when it can.';
+comment on column drawbridge.streams.run is 'Random, one for each leader''s run; with the number of its last heartbeat it tells whether this database was set back.';
+comment on column drawbridge.streams.known_run is 'The run before, whose last heartbeat the edge may still hold.';
+
 create publication drawbridge for table
   public.accounts,
   public.actor_group_memberships,
@@ -389,6 +415,7 @@ grant usage on schema public to public;
 grant insert, select on table drawbridge.epochs to drawbridge_replicator;
 grant delete, insert, select, update on table drawbridge.lanes to drawbridge_replicator;
 grant select on table drawbridge.migrations to drawbridge_replicator;
+grant insert, select, update on table drawbridge.streams to drawbridge_replicator;
 grant select on table public.accounts to drawbridge_replicator;
 grant select on table public.actor_group_memberships to drawbridge_replicator;
 grant select on table public.actor_groups to drawbridge_replicator;

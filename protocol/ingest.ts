@@ -33,24 +33,6 @@ export function signedText(request: {
 /** POST a Delivery as JSON; 200 with an Answer as JSON. */
 export const deliverPath = '/internal/v1/deliveries';
 
-/** POST a LeadRequest as JSON; 200 with a LeadAnswer as JSON. */
-export const leadPath = '/internal/v1/lead';
-
-/** Asked by a replicator that holds the leader's lock, once per start. */
-export const leadRequest = v.object({
-  version: v.literal(1),
-  /** `system_identifier` of pg_control_system(), decimal text. */
-  systemIdentifier: v.pipe(v.string(), v.regex(/^\d+$/)),
-  timeline: v.pipe(v.number(), v.safeInteger(), v.minValue(1)),
-  /** The highest term that the database has on record, 0 for none: the one issued is higher. */
-  termFloor: v.pipe(v.number(), v.safeInteger(), v.minValue(0)),
-});
-export type LeadRequest = v.InferOutput<typeof leadRequest>;
-
-/** The term that the Stream object has just issued; it is higher than any before. */
-export const leadAnswer = v.object({ term: v.pipe(v.number(), v.safeInteger(), v.minValue(1)) });
-export type LeadAnswer = v.InferOutput<typeof leadAnswer>;
-
 /** POST a StatusRequest as JSON; 200 with a StatusAnswer as JSON. */
 export const statusPath = '/internal/v1/status';
 

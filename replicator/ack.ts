@@ -106,6 +106,13 @@ export class Ack {
     return this.#unseen.map((entry) => entry.xid);
   }
 
+  /** Accounts that a commit at or before `lsn` concerns and whose durable position is not on record as far as that. */
+  waitingAt(lsn: Lsn): readonly AccountId[] {
+    return [...this.#waitingByAccount].flatMap(([account, [first]]) =>
+      first !== undefined && first.lsn <= lsn ? [account] : [],
+    );
+  }
+
   /** Whether a snapshot or a write to the lanes table could complete something. */
   isWorkLeft(): boolean {
     return this.#unrecorded.size > 0 || this.#unseen.length > 0;

@@ -181,7 +181,8 @@ function checkRelation(relation: Relation): TableName {
   const table = v.safeParse(tableName, relation.name);
   if (!table.success || relation.schema !== 'public') {
     throw new StreamStopError(
-      `the publication holds ${relation.schema}.${relation.name}, which is none of ours: take it out with \`alter publication drawbridge drop table ${relation.schema}.${relation.name}\``,
+      `the publication holds ${relation.schema}.${relation.name}, which is none of ours: take it out with \`alter publication drawbridge drop table ${relation.schema}.${relation.name}\`, after which every account is resynchronized`,
+      { isPassable: true },
     );
   }
   const names = new Set(relation.columns.map((column) => column.name));
@@ -197,7 +198,8 @@ function checkRelation(relation: Relation): TableName {
 function fullOld(relation: Relation, old: WireRow | null): WireRow {
   if (old !== null) return old;
   throw new StreamStopError(
-    `a change of ${relation.name} came without its old row, so nobody can say whose it was: run \`alter table ${relation.schema}.${relation.name} replica identity full\`, then stop the replicator and drop its slot, which resynchronizes every account`,
+    `a change of ${relation.name} came without its old row, so nobody can say whose it was: run \`alter table ${relation.schema}.${relation.name} replica identity full\`, after which every account is resynchronized`,
+    { isPassable: true },
   );
 }
 

@@ -1,13 +1,14 @@
 // What Postgres remembers of the lanes, and when a position is confirmed.
 //
 // Before a position is confirmed, one statement writes how far each lane has come and returns what the primary sees. It
-// runs at most every 100 ms, and only while there is something to confirm. A row written by a higher term is never
+// runs at most every 100 ms, and only while there is something to confirm; the position itself goes on record next. A row written by a higher term is never
 // overwritten: meeting one is an error, since another replicator leads.
 import type { ClientBase } from 'pg';
 import { assert, must } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import type { Ack, Positions } from './ack.ts';
+import type { Record } from './record.ts';
 import { parsePgSnapshot, type PgSnapshot } from './visibility.ts';
 
 export type BookkeepingOptions = {
@@ -15,6 +16,8 @@ export type BookkeepingOptions = {
   readonly ack: Ack;
   readonly epoch: number;
   readonly term: number;
+  /** Holds each position before it is confirmed. */
+  readonly record: Record;
   readonly confirm: (lsn: Lsn) => void;
   /** Called with each snapshot that was taken on the primary. */
   readonly onSnapshot: (snapshot: PgSnapshot) => void;
@@ -63,7 +66,7 @@ export class Bookkeeping {
   }
 
   async #run(): Promise<void> {
-    const { ack, client, confirm, onError, onSnapshot } = this.#options;
+    const { ack, client, confirm, onError, onSnapshot, record } = this.#options;
     try {
       if (ack.isWorkLeft()) {
         const positions = ack.unrecorded();
@@ -71,8 +74,11 @@ export class Bookkeeping {
         ack.recorded(positions);
         ack.visible(snapshot);
         onSnapshot(snapshot);
+        await record.reach(ack.confirmable());
       }
-      confirm(ack.confirmable());
+      // What moved without work of ours waits for the next heartbeat, since writing it down moves the WAL again.
+      const confirmable = ack.confirmable();
+      confirm(confirmable < record.confirmed() ? confirmable : record.confirmed());
     } catch (error) {
       this.stop();
       onError(new Error('the lanes table could not be written', { cause: error }));
@@ -113,13 +119,17 @@ export async function readTermFloor(client: ClientBase): Promise<number> {
 export type Remembered = {
   /** Positions of lanes in this epoch. */
   readonly positions: Positions;
-  /** Accounts that exist, or once had a lane, and have no position in this epoch. */
+  /** Accounts that exist, once had a lane or have an object, and have no position in this epoch. */
   readonly withoutHistory: readonly AccountId[];
   readonly snapshot: PgSnapshot;
 };
 
-/** What is known when a run begins. */
-export async function readLanes(client: ClientBase, epoch: number): Promise<Remembered> {
+/** What is known when a run begins. `registered`: accounts that the edge knows, in the order in which they are delivered. */
+export async function readLanes(
+  client: ClientBase,
+  epoch: number,
+  registered: readonly AccountId[],
+): Promise<Remembered> {
   const result = await client.query<{ account_id: AccountId; to_lsn: string | null }>(
     `select coalesce(lane.account_id, account.id)::text as account_id,
             case when lane.epoch = $1 then lane.to_lsn::text end as to_lsn
@@ -135,7 +145,7 @@ export async function readLanes(client: ClientBase, epoch: number): Promise<Reme
   }
   return {
     positions,
-    withoutHistory,
+    withoutHistory: [...new Set([...registered.filter((account) => !positions.has(account)), ...withoutHistory])],
     snapshot: parsePgSnapshot(must(snapshot.rows[0], 'the present snapshot').snapshot),
   };
 }

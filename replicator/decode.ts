@@ -185,7 +185,8 @@ function readValue(cursor: Cursor, relation: Relation, column: Column, old: Wire
   const unchanged = kind === UNCHANGED_TOAST ? old?.[column.name] : undefined;
   if (unchanged === undefined) {
     throw new StreamStopError(
-      `the value of ${relation.name}.${column.name} is not in the stream: run \`alter table ${relation.schema}.${relation.name} replica identity full\`, then stop the replicator and drop its slot, which resynchronizes every account`,
+      `the value of ${relation.name}.${column.name} is not in the stream: run \`alter table ${relation.schema}.${relation.name} replica identity full\`, after which every account is resynchronized`,
+      { isPassable: true },
     );
   }
   return unchanged;

@@ -14,9 +14,11 @@ import { publication, type Config } from './config.ts';
 import { clientConfig } from './connection.ts';
 import { createDecoder, type Decoder } from './decode.ts';
 import { addLane, addLaneWithoutHistory, countWithoutHistory, createLanes, resync, type Lanes } from './lanes.ts';
+import { Heartbeat } from './heartbeat.ts';
 import type { Log } from './log.ts';
 import type { Post } from './post.ts';
 import { parseSteering } from './steering.ts';
+import type { Record } from './record.ts';
 import type { Slot } from './slot.ts';
 import { Snapshots } from './snapshots.ts';
 import type { PipelineReport } from './status.ts';
@@ -33,6 +35,9 @@ export type PipelineOptions = {
   readonly client: ClientBase;
   readonly post: Post;
   readonly slot: Slot;
+  readonly record: Record;
+  /** Random, of this run. */
+  readonly run: string;
   readonly term: number;
   readonly walSenderTimeoutMs: number;
   readonly remembered: Remembered;
@@ -48,6 +53,7 @@ export class Pipeline {
   readonly #carrier: Carrier;
   readonly #snapshots: Snapshots;
   readonly #bookkeeping: Bookkeeping;
+  readonly #heartbeat: Heartbeat;
   readonly #decoder: Decoder = createDecoder();
   readonly #assembler: Assembler;
   /** Near every transaction id that the stream may hold. */
@@ -56,7 +62,7 @@ export class Pipeline {
   #state: 'open' | 'draining' | 'closed' = 'open';
 
   constructor(options: PipelineOptions) {
-    const { client, config, log, onError, random, remembered, slot, term } = options;
+    const { client, config, log, onError, random, record, remembered, slot, term } = options;
     this.#options = options;
     this.#newestXid = remembered.snapshot.xmax;
     this.#lanes = createLanes({ term, epoch: slot.epoch, random });
@@ -67,11 +73,26 @@ export class Pipeline {
       ack: this.#ack,
       epoch: slot.epoch,
       term,
+      record,
       confirm: (lsn) => this.#wal?.confirm(lsn),
       onSnapshot: (snapshot) => {
         this.#newestXid = snapshot.xmax;
       },
       onError,
+    });
+    this.#heartbeat = new Heartbeat({
+      record,
+      post: options.post,
+      term,
+      epoch: slot.epoch,
+      run: options.run,
+      key: config.ingestKeys[0] ?? '',
+      published: slot.published,
+      confirmable: () => this.#ack.confirmable(),
+      lateAt: (lsn) => this.#ack.waitingAt(lsn),
+      onBeat: () => this.#bookkeeping.kick(),
+      onError,
+      log,
     });
     this.#snapshots = new Snapshots({
       connection: clientConfig(config.databaseUrl),
@@ -124,6 +145,7 @@ export class Pipeline {
       onError,
     });
     if (this.#state === 'closed') this.#wal.abort();
+    else this.#heartbeat.start();
   }
 
   report(): PipelineReport {
@@ -143,6 +165,7 @@ export class Pipeline {
   async drain(): Promise<void> {
     this.#state = 'draining';
     this.#wal?.pause();
+    this.#heartbeat.close();
     this.#snapshots.close();
     const limit = Promise.withResolvers<void>();
     const timer = setTimeout(limit.resolve, drainMsMax);
@@ -156,6 +179,7 @@ export class Pipeline {
   close(): void {
     this.#state = 'closed';
     this.#wal?.abort();
+    this.#heartbeat.close();
     this.#carrier.close();
     this.#snapshots.close();
     this.#bookkeeping.stop();
@@ -192,7 +216,9 @@ export class Pipeline {
   }
 
   #obey(message: Steering, transaction: Transaction): void {
-    if (message.type === 'marker') this.#snapshots.marker(message.id, transaction.lsn);
+    const { lsn, committedAtUs } = transaction;
+    if (message.type === 'marker') this.#snapshots.marker(message.id, lsn);
+    else if (message.type === 'heartbeat') this.#heartbeat.left(message, lsn, committedAtUs);
   }
 
   #named(account: ResyncAccount): readonly AccountId[] {

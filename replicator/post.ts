@@ -7,15 +7,21 @@ import http from 'node:http';
 import https from 'node:https';
 import * as v from 'valibot';
 import { answer, type Answer } from '../protocol/commit.ts';
+import { deliverPath, ingestHeaders, signedText } from '../protocol/ingest.ts';
 import {
-  deliverPath,
-  ingestHeaders,
+  accountsAnswer,
+  accountsPath,
+  heartbeatAnswer,
+  heartbeatPath,
   leadAnswer,
   leadPath,
-  signedText,
+  type Heartbeat,
+  type HeartbeatAnswer,
   type LeadAnswer,
   type LeadRequest,
-} from '../protocol/ingest.ts';
+  type Place,
+} from '../protocol/stream.ts';
+import type { AccountId } from '../protocol/ids.ts';
 import { codeOf } from './connection.ts';
 import { messageOf } from './log.ts';
 
@@ -34,6 +40,10 @@ export type Post = {
   readonly deliver: (body: string) => Promise<Answer>;
   /** Rejects with PostError. */
   readonly lead: (request: LeadRequest) => Promise<LeadAnswer>;
+  /** Rejects with PostError. */
+  readonly beat: (heartbeat: Heartbeat) => Promise<HeartbeatAnswer>;
+  /** Every account that has an object, those with a device connected most lately first. Rejects with PostError. */
+  readonly accounts: () => Promise<readonly AccountId[]>;
   /** Ends every connection; requests in flight reject. */
   readonly close: () => void;
 };
@@ -65,12 +75,27 @@ export function createPost(workerUrl: string, signingKey: string): Post {
       request.end(body);
     });
 
+  const ask = async <Schema extends v.GenericSchema>(path: string, request: object, schema: Schema) =>
+    parseAnswer(schema, await send(path, Buffer.from(JSON.stringify(request))));
+
   return {
     async deliver(body) {
       return parseAnswer(answer, await send(deliverPath, Buffer.from(body)));
     },
-    async lead(request) {
-      return parseAnswer(leadAnswer, await send(leadPath, Buffer.from(JSON.stringify(request))));
+    lead: (request) => ask(leadPath, request, leadAnswer),
+    beat: (heartbeat) => ask(heartbeatPath, heartbeat, heartbeatAnswer),
+    async accounts() {
+      const accounts: AccountId[] = [];
+      for (let after: Place | null = null; ;) {
+        const page: v.InferOutput<typeof accountsAnswer> = await ask(
+          accountsPath,
+          { version: 1, after },
+          accountsAnswer,
+        );
+        accounts.push(...page.accounts);
+        if (page.next === null) return accounts;
+        after = page.next;
+      }
     },
     close() {
       for (const request of inFlight) request.destroy(new Error('the replicator gave the request up'));

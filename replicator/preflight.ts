@@ -2,6 +2,7 @@
 //
 // It changes nothing. It does not watch: a fault that appears later is found by the next run.
 import type { ClientBase } from 'pg';
+import { parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import { tableNames } from '../protocol/tables.ts';
 import { applicationName } from './connection.ts';
 
@@ -18,6 +19,8 @@ export class PreflightError extends Error {
 export type Server = {
   readonly systemIdentifier: string;
   readonly timeline: number;
+  /** The end of its WAL. */
+  readonly walEnd: Lsn;
   /** 0 when the server has no timeout. */
   readonly walSenderTimeoutMs: number;
 };
@@ -27,9 +30,10 @@ export async function preflight(client: ClientBase, publication: string): Promis
   const facts = await readFacts(client, publication);
   const problems = [...serverProblems(facts), ...publicationProblems(facts, publication)];
   if (problems.length > 0) throw new PreflightError(problems);
-  const identity = await client.query<{ system_identifier: string; timeline: number }>(
+  const identity = await client.query<{ system_identifier: string; timeline: number; wal_end: string }>(
     `select (select system_identifier::text from pg_control_system()),
-            ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline`,
+            ('x' || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8))::bit(32)::int as timeline,
+            pg_current_wal_flush_lsn()::text as wal_end`,
   );
   const [row] = identity.rows;
   if (row === undefined)
@@ -37,6 +41,7 @@ export async function preflight(client: ClientBase, publication: string): Promis
   return {
     systemIdentifier: row.system_identifier,
     timeline: row.timeline,
+    walEnd: parsePgLsn(row.wal_end),
     walSenderTimeoutMs: facts.wal_sender_timeout_ms,
   };
 }
@@ -71,7 +76,7 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
             current_setting('synchronous_standby_names') as synchronous_standby_names,
             (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate,
             (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
-              where n.nspname = 'drawbridge' and c.relname in ('epochs', 'lanes')) as bookkeeping_tables,
+              where n.nspname = 'drawbridge' and c.relname in ('epochs', 'lanes', 'streams')) as bookkeeping_tables,
             (select pubinsert and pubupdate and pubdelete and pubtruncate from pg_publication where pubname = $1)
               as publishes_all_operations,
             (select coalesce(json_agg(json_build_object(
@@ -113,7 +118,7 @@ function serverProblems(facts: Facts): readonly string[] {
       `synchronous_standby_names is ${JSON.stringify(facts.synchronous_standby_names)}, which makes every COMMIT wait for this replicator: list the real standbys by name.`,
     );
   }
-  if (facts.bookkeeping_tables !== 2) {
+  if (facts.bookkeeping_tables !== 3) {
     problems.push('The migrations are not applied: run `npm run migrate` with DATABASE_URL of the owner.');
   }
   return problems;
@@ -128,7 +133,7 @@ function waitsForUs(synchronousStandbyNames: string): boolean {
 function publicationProblems(facts: Facts, publication: string): readonly string[] {
   if (facts.publishes_all_operations === null) {
     const migrate = 'run `npm run migrate` with DATABASE_URL of the owner';
-    return facts.bookkeeping_tables === 2 ? [`The publication ${publication} is missing: ${migrate}.`] : [];
+    return facts.bookkeeping_tables === 3 ? [`The publication ${publication} is missing: ${migrate}.`] : [];
   }
   const problems: string[] = [];
   if (!facts.publishes_all_operations) {

@@ -1,6 +1,7 @@
 // The Worker: routes, and the objects it exports.
 import { Hono } from 'hono';
 import { ingest } from './ingest.ts';
+import { streamRoutes } from './stream/routes.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { refuse } from './edge/reply.ts';
 import { upgrade } from './edge/upgrade.ts';
@@ -18,6 +19,7 @@ for (const role of ['client', 'gateway'] as const) {
   app.get(`/${role}/v2/websocket`, async ({ req, env }) => await upgrade(req.raw, { role, socketVersion: 2 }, env));
 }
 app.route('/', ingest);
+app.route('/', streamRoutes);
 
 // Whatever goes wrong, a device is told when to come back: without that it gives up.
 app.onError((cause) => {

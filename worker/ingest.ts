@@ -8,21 +8,19 @@ import {
   deliverPath,
   ingestHeaders,
   ingestSkewMsMax,
-  leadPath,
-  leadRequest,
   signedText,
   statusPath,
   statusRequest,
 } from '../protocol/ingest.ts';
 import { accessPath, accessRequest, explainPath, explainRequest } from '../protocol/explain.ts';
-import { accountObjectName, streamObjectName } from './env.ts';
+import { accountObjectName } from './env.ts';
 import { isEqualText } from './hashes.ts';
 import type { Account } from './account/account.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import type { Context } from 'hono';
 import type { Env } from './env.ts';
 
-type IngestContext = Context<{ Bindings: Env }>;
+export type IngestContext = Context<{ Bindings: Env }>;
 
 export const ingest = new Hono<{ Bindings: Env }>();
 
@@ -40,14 +38,6 @@ ingest.post(deliverPath, async (context) => {
 askObject(statusPath, statusRequest, 'a status request', async (object) => await object.status());
 askObject(explainPath, explainRequest, 'an explain request', async (object, request) => await object.explain(request));
 askObject(accessPath, accessRequest, 'an access request', async (object, request) => await object.access(request));
-
-ingest.post(leadPath, async (context) => {
-  const body = await readSigned(context);
-  if (body instanceof Response) return body;
-  const parsed = v.safeParse(leadRequest, body.json);
-  if (!parsed.success) return problem(400, `not a lead request: ${v.summarize(parsed.issues).slice(0, 500)}`);
-  return context.json(await context.env.STREAM.getByName(streamObjectName).lead(parsed.output));
-});
 
 function askObject<Request extends { readonly account: AccountId }>(
   path: string,
@@ -68,7 +58,7 @@ function askObject<Request extends { readonly account: AccountId }>(
 }
 
 /** The signed JSON body, or the response that refuses it. */
-async function readSigned({ req, env }: IngestContext): Promise<Response | { readonly json: unknown }> {
+export async function readSigned({ req, env }: IngestContext): Promise<Response | { readonly json: unknown }> {
   const keys = (env.DRAWBRIDGE_INGEST_KEY ?? '').split(',').filter((key) => key.length >= 32);
   if (keys.length === 0) {
     return problem(
@@ -99,7 +89,7 @@ async function readSigned({ req, env }: IngestContext): Promise<Response | { rea
   }
 }
 
-function problem(status: number, detail: string): Response {
+export function problem(status: number, detail: string): Response {
   const headers = { 'content-type': 'application/problem+json', ...(status === 401 ? {} : { 'retry-after': '5' }) };
   return new Response(JSON.stringify({ type: 'about:blank', status, detail }), { status, headers });
 }

@@ -17,7 +17,7 @@ test('[P2.5] a fenced replicator ends its run and goes on under a term of its ow
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
-  worker.term += 10;
+  worker.stream = { ...worker.stream, term: worker.stream.term + 10 };
   await renameAccount(database, account, 'renamed');
 
   await worker.until('the rename', () => nameOf(worker, account) === 'renamed');

@@ -1,5 +1,5 @@
 // A worker that plays the Account objects' side of protocol/commit.ts, strictly: it checks every signature and every old
-// row, keeps positions, and answers gap, duplicate, need-snapshot and fenced as the contract says. What a sender must not
+// row, keeps positions, decides as the Stream object does, and answers gap, duplicate, need-snapshot and fenced as the contract says. What a sender must not
 // do is written to `violations`.
 import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
@@ -15,7 +15,9 @@ import {
   type Position,
   type WireRow,
 } from '../../protocol/commit.ts';
-import { deliverPath, ingestHeaders, leadPath, leadRequest, signedText } from '../../protocol/ingest.ts';
+import { emptyMemory, hear, lead, type StreamMemory } from '../../core/stream.ts';
+import { deliverPath, ingestHeaders, signedText } from '../../protocol/ingest.ts';
+import { accountsPath, heartbeat, heartbeatPath, leadPath, leadRequest } from '../../protocol/stream.ts';
 import type { LsnText } from '../../protocol/lsn.ts';
 import { keyColumns, type TableName } from '../../protocol/tables.ts';
 
@@ -42,7 +44,8 @@ export type FakeWorker = {
   /** Every delivery as it came, answered or not. */
   readonly deliveries: readonly Delivery[];
   readonly violations: readonly string[];
-  term: number;
+  /** What the Stream object keeps. */
+  stream: StreamMemory;
   /** Answers instead of the object; `hang` never answers; null lets the object answer. */
   intercept: (delivery: Delivery) => Answer | 'hang' | number | null;
   /** Resolves as soon as `condition` holds after a delivery. Rejects after `withinMs`. */
@@ -74,8 +77,20 @@ export async function startFakeWorker(
     }
     const json: unknown = JSON.parse(body.toString());
     if (request.url === leadPath) {
-      worker.term = Math.max(worker.term, v.parse(leadRequest, json).termFloor) + 1;
-      response.end(JSON.stringify({ term: worker.term }));
+      const { memory, answer } = lead(worker.stream, v.parse(leadRequest, json), Date.now());
+      worker.stream = memory;
+      response.end(JSON.stringify(answer));
+      return;
+    }
+    if (request.url === heartbeatPath) {
+      const { memory, answer } = hear(worker.stream, v.parse(heartbeat, json), Date.now());
+      worker.stream = memory;
+      response.end(JSON.stringify(answer));
+      for (const waiter of waiters) waiter();
+      return;
+    }
+    if (request.url === accountsPath) {
+      response.end(JSON.stringify({ accounts: [...accounts.keys()], next: null }));
       return;
     }
     if (request.url !== deliverPath) throw new Error(`no such path: ${request.url}`);
@@ -87,7 +102,8 @@ export async function startFakeWorker(
     for (const waiter of waiters) waiter();
   };
   const answerOf = (given: Delivery): Answer => {
-    if (given.term < worker.term) return { type: 'fenced', term: worker.term };
+    const { term } = worker.stream;
+    if (given.term < term) return { type: 'fenced', term };
     const account = accounts.get(given.account) ?? {
       position: null,
       rows: new Map(),
@@ -109,7 +125,7 @@ export async function startFakeWorker(
     accounts,
     deliveries,
     violations,
-    term: options.keep?.term ?? 0,
+    stream: options.keep?.stream ?? emptyMemory,
     intercept: () => null,
     until(what, condition, withinMs = 20_000) {
       return new Promise((resolve, reject) => {

@@ -31,6 +31,7 @@ import { pushFrame, replyFrame } from '../../protocol/framing.ts';
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
 import { resume, step } from '../../core/step.ts';
+import { canaryAccount } from '../../protocol/stream.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
@@ -38,6 +39,7 @@ import type { AccessAnswer, AccessRequest, ExplainAnswer, ExplainRequest } from 
 import type { Answer, Delivery } from '../../protocol/commit.ts';
 import type { Env as CoreEnv } from '../../core/env.ts';
 import type { Effects, Send } from '../../core/effect.ts';
+import { streamObjectName } from '../env.ts';
 import type { Env } from '../env.ts';
 import type { Input } from '../../core/input.ts';
 import type { Role } from '../../protocol/roles.ts';
@@ -75,8 +77,14 @@ export class Account extends DurableObject<Env> {
     this.#wakeAt(outdatedSockets(ctx, this.#since, Date.now()).nextAt);
   }
 
-  /** Takes one delivery of the change stream. The answer leaves once everything it reports is durable. */
-  deliver(delivery: Delivery): Answer {
+  /**
+   * Takes one delivery of the change stream. The answer leaves once everything it reports is durable. The first of all is
+   * taken once the Stream object has the account on its register: whatever grants can be found.
+   */
+  async deliver(delivery: Delivery): Promise<Answer> {
+    if (this.#state.position === null && delivery.account !== canaryAccount) {
+      await this.env.STREAM.getByName(streamObjectName).register(delivery.account, 0);
+    }
     const answer = this.#deliver(delivery);
     if (!['applied', 'duplicate', 'staged'].includes(answer.type)) {
       log.warn('delivery_refused', { account: delivery.account, type: delivery.type, answer: answer.type });

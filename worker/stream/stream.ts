@@ -1,17 +1,89 @@
-// The one Stream object: issues terms, which fence senders of the change stream. A term is issued to whoever holds the
-// leader's lock in Postgres; it only grows, also across a restored database, since it is counted here and not there.
+// The one Stream object: issues terms, which fence senders of the change stream, hears the leader's heartbeats, and keeps the
+// register of accounts that have an object. What it says is decided in core/stream.ts; here it is made durable.
 import { DurableObject } from 'cloudflare:workers';
+import { emptyMemory, hear, lead, type StreamMemory } from '../../core/stream.ts';
+import { accountsPageMax } from '../../protocol/stream.ts';
 import * as log from '../log.ts';
+import type { AccountId } from '../../protocol/ids.ts';
+import type {
+  AccountsAnswer,
+  Heartbeat,
+  HeartbeatAnswer,
+  LeadAnswer,
+  LeadRequest,
+  Place,
+} from '../../protocol/stream.ts';
 import type { Env } from '../env.ts';
-import type { LeadAnswer, LeadRequest } from '../../protocol/ingest.ts';
 
 export class Stream extends DurableObject<Env> {
+  #memory: StreamMemory;
+
+  constructor(ctx: DurableObjectState, env: Env) {
+    super(ctx, env);
+    ctx.storage.sql.exec(
+      `create table if not exists accounts (
+         account text primary key, connected_at integer not null default 0
+       ) without rowid, strict;
+       create index if not exists accounts_by_connect on accounts (connected_at desc, account)`,
+    );
+    const { kv } = ctx.storage;
+    this.#memory = kv.get<StreamMemory>('memory') ?? { ...emptyMemory, term: kv.get<number>('term') ?? 0 };
+  }
+
   /** Issues the next term, durably, before it is answered. */
-  lead({ systemIdentifier, timeline, termFloor }: LeadRequest): LeadAnswer {
-    const { kv } = this.ctx.storage;
-    const term = Math.max(kv.get<number>('term') ?? 0, termFloor) + 1;
-    kv.put('term', term);
-    log.info('term_issued', { term, system_identifier: systemIdentifier, timeline });
-    return { term };
+  lead(request: LeadRequest): LeadAnswer {
+    const { memory, answer } = lead(this.#memory, request, Date.now());
+    this.#keep(memory);
+    const { systemIdentifier, timeline } = request;
+    if (answer.type === 'leads') {
+      const { term, distrust } = answer;
+      log.info('term_issued', { term, system_identifier: systemIdentifier, timeline, distrust });
+    } else log.warn('lead_refused', { reason: answer.reason, system_identifier: systemIdentifier, timeline });
+    return answer;
+  }
+
+  hear(heartbeat: Heartbeat): HeartbeatAnswer {
+    const { memory, answer } = hear(this.#memory, heartbeat, Date.now());
+    this.#keep(memory);
+    return answer;
+  }
+
+  /** What the canary's delivery took, milliseconds from COMMIT to durable. */
+  measured(lagMs: number): void {
+    const { applied } = this.#memory;
+    if (applied !== null) this.#keep({ ...this.#memory, applied: { ...applied, lagMs } });
+  }
+
+  /** An account's object exists, or has a device connected; `connectedAtMs` is 0 for none. */
+  register(account: AccountId, connectedAtMs: number): void {
+    this.ctx.storage.sql.exec(
+      `insert into accounts (account, connected_at) values (?, ?)
+         on conflict do update set connected_at = excluded.connected_at where connected_at < excluded.connected_at`,
+      account,
+      connectedAtMs,
+    );
+  }
+
+  accounts(after: Place | null): AccountsAnswer {
+    const rows = this.ctx.storage.sql
+      .exec<{ account: AccountId; connected_at: number }>(
+        `select account, connected_at from accounts
+          where ?1 is null or connected_at < ?1 or (connected_at = ?1 and account > ?2)
+          order by connected_at desc, account limit ${accountsPageMax}`,
+        after?.connectedAtMs ?? null,
+        after?.account ?? null,
+      )
+      .toArray();
+    const last = rows.length === accountsPageMax ? rows.at(-1) : undefined;
+    return {
+      accounts: rows.map(({ account }) => account),
+      next: last === undefined ? null : { connectedAtMs: last.connected_at, account: last.account },
+    };
+  }
+
+  #keep(memory: StreamMemory): void {
+    if (memory === this.#memory) return;
+    this.ctx.storage.kv.put('memory', memory);
+    this.#memory = memory;
   }
 }

@@ -1,0 +1,58 @@
+// Catalogue edits by hand while the replicator reads: of the publication, and of what a table logs of its old rows.
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { createAccount, nameOf, renameAccount, startAll, untilRecorded } from './system.ts';
+import { startTestServer, type TestServer } from '../support/replicator.ts';
+
+let server: TestServer;
+const closers: (() => Promise<unknown>)[] = [];
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+});
+afterAll(async () => await server.stop());
+
+test('[P1.407] a publication that is edited and put back while it is read is noticed at the next heartbeat', async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await untilRecorded(database, account);
+  await database.query('alter publication drawbridge drop table accounts');
+  await renameAccount(database, account, 'renamed');
+  await database.query('alter publication drawbridge add table accounts');
+
+  await worker.until('the lost rename', () => nameOf(worker, account) === 'renamed');
+
+  expect(await replicator.event('epoch_opened')).toMatchObject({ epoch: 1 });
+  const opened = replicator.lines.filter(({ event }) => event === 'epoch_opened');
+  expect(opened.map(({ reason }) => reason)).toEqual(['the slot was missing', 'the publication was edited']);
+  expect(worker.accounts.get(account)?.snapshots).toBe(1);
+  expect(worker.violations).toEqual([]);
+});
+
+test('[P5.402] a replica identity edited by hand stops the reader with its fix, and once mended every account is resynchronized', async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
+  const account = await createAccount(database);
+  const { rows } = await database.query(
+    `insert into actors (account_id, type, name) values ($1, 'account_user', 'one') returning id::text`,
+    [account],
+  );
+  await untilRecorded(database, account);
+  await database.query('alter table actors replica identity default');
+  await database.query('delete from actors where id = $1', [rows[0]?.['id']]);
+  await replicator.line('the stop', ({ kind }) => kind === 'StreamStopError');
+  const told = await replicator.event('preflight');
+  expect(told['message']).toContain('`alter table actors replica identity full`');
+  expect(worker.accounts.get(account)?.snapshots).toBe(0);
+
+  await database.query('alter table actors replica identity full');
+
+  await worker.until('the snapshot', () => worker.accounts.get(account)?.snapshots === 1);
+  const keys = [...(worker.accounts.get(account)?.rows.keys() ?? [])];
+  expect(keys.filter((key) => key.startsWith('actors '))).toEqual([]);
+  const reasons = replicator.lines.filter(({ event }) => event === 'epoch_opened').map(({ reason }) => String(reason));
+  expect(reasons.at(-1)).toContain('the stream could not be read on: a change of actors came without its old row');
+  await renameAccount(database, account, 'after');
+  await worker.until('what follows', () => nameOf(worker, account) === 'after');
+  expect(worker.violations).toEqual([]);
+});
