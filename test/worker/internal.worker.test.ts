@@ -8,7 +8,8 @@ import * as v from 'valibot';
 import { accessAnswer, accessPath, explainAnswer, explainPath } from '../../protocol/explain.ts';
 import { accountObjectName } from '../../worker/env.ts';
 import { id, ids, snapshotDelivery } from '../support/world.ts';
-import { deliverPath, ingestHeaders, leadPath, signedText, statusPath } from '../../protocol/ingest.ts';
+import { deliverPath, ingestHeaders, signedText, statusPath } from '../../protocol/ingest.ts';
+import { accountsPath, heartbeatPath, leadPath } from '../../protocol/stream.ts';
 import { join } from './device.ts';
 
 afterEach(async () => await reset());
@@ -29,7 +30,12 @@ test('[P12.101] a request that is not signed, or not what the route takes, is re
     ],
     [accessPath]: [{}, { ...who, of: null }, { ...who, of: { type: 'site', id: ids.site } }, { ...who, version: 2 }],
     [deliverPath]: [{}, { ...snapshotDelivery(100), account: 'x' }],
-    [leadPath]: [{}, { version: 1, systemIdentifier: 'x', timeline: 1, termFloor: 0 }],
+    [leadPath]: [
+      {},
+      { version: 1, systemIdentifier: 'x', timeline: 1, termFloor: 0, walEnd: '0'.repeat(16), beats: [] },
+    ],
+    [heartbeatPath]: [{}, { version: 1, term: 1, epoch: 1, beat: { run: 'x', count: 0 }, applied: null }],
+    [accountsPath]: [{}, { version: 1, after: 'x' }],
   };
   for (const [path, bodies] of Object.entries(wrong)) {
     const unsigned = await exports.default.fetch(`https://drawbridge.example${path}`, { method: 'POST', body: '{}' });
