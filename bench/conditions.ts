@@ -4,6 +4,7 @@ import { performance } from 'node:perf_hooks';
 import { compilePrefixes, contains, parseAddress } from '../core/cidr.ts';
 import { compileConditions, evaluate } from '../core/condition.ts';
 import { compileWeek, evaluateWeek } from '../core/week.ts';
+import { report } from './support/report.ts';
 import type { Condition, Facts } from '../core/condition.ts';
 
 const roundMs = 200;
@@ -28,30 +29,28 @@ const prefixes = compilePrefixes(networks) ?? fail();
 const onlyWeek = weekOf(days);
 let at = now;
 
-report('3 conditions, 200 networks, v4', () => evaluate(three, v4, now).until);
-report('3 conditions, 200 networks, v6', () => evaluate(three, v6, now).until);
-report('3 conditions, 200 networks and a week, v4', () => evaluate(withWeek, v4, now).until);
-report('  address parsed, v4', () => Number(parseAddress('10.198.3.4')?.value));
-report('  address parsed, v6', () => Number(parseAddress('2001:db8:199::abcd:1')?.family));
+time('3 conditions, 200 networks, v4', () => evaluate(three, v4, now).until);
+time('3 conditions, 200 networks, v6', () => evaluate(three, v6, now).until);
+time('3 conditions, 200 networks and a week, v4', () => evaluate(withWeek, v4, now).until);
+time('address parsed, v4', () => Number(parseAddress('10.198.3.4')?.value));
+time('address parsed, v6', () => Number(parseAddress('2001:db8:199::abcd:1')?.family));
 const parsed = [parseAddress('10.198.3.4'), parseAddress('2001:db8:199::abcd:1')];
-report('  200 networks searched, v4', () => Number(contains(prefixes, parsed[0] ?? null)));
-report('  200 networks searched, v6', () => Number(contains(prefixes, parsed[1] ?? null)));
-report('  week, same window', () => evaluateWeek(onlyWeek, now).until);
-report('  week, another window each time', () => evaluateWeek(onlyWeek, (at += 86_400_000 / 2) % (4 * now)).until);
-report('compile 200 networks', () => compilePrefixes(networks)?.v4.firsts.length ?? 0);
-report('compile a week of 5 values', () => weekOf(days).windows.length);
+time('200 networks searched, v4', () => Number(contains(prefixes, parsed[0] ?? null)));
+time('200 networks searched, v6', () => Number(contains(prefixes, parsed[1] ?? null)));
+time('week, same window', () => evaluateWeek(onlyWeek, now).until);
+time('week, another window each time', () => evaluateWeek(onlyWeek, (at += 86_400_000 / 2) % (4 * now)).until);
+time('compile 200 networks', () => compilePrefixes(networks)?.v4.firsts.length ?? 0);
+time('compile a week of 5 values', () => weekOf(days).windows.length);
 
 function fail(): never {
   throw new Error('an input of this bench cannot be read');
 }
 
-/** Runs `work` for some rounds and prints the best and the median, since other programs only ever add. */
-function report(name: string, work: () => number): void {
+/** Runs `work` for some rounds: the best and the median, since other programs only ever add. */
+function time(name: string, work: () => number): void {
   const results = Array.from({ length: rounds }, () => nanoseconds(work)).toSorted((a, b) => a - b);
   const [best = 0, , , median = 0] = results;
-  process.stdout.write(
-    `${name.padEnd(46)} best ${best.toFixed(0).padStart(7)} ns   median ${median.toFixed(0).padStart(7)} ns\n`,
-  );
+  report(name, `best ${best.toFixed(0)} ns, median ${median.toFixed(0)} ns`);
 }
 
 function nanoseconds(work: () => number): number {

@@ -82,8 +82,9 @@ export function forgetUnsaved(memberships: Memberships): void {
 export function wake(memberships: Memberships, actorId: ActorId): void {
   if (memberships.members.has(actorId)) return;
   const rows = rowsOf(memberships, memberships.stored.ofActor(actorId), (row) => row.actor_id === actorId);
-  memberships.members.set(actorId, { id: actorId, groups: [] });
-  for (const row of rows) enter(memberships, row);
+  const member = { id: actorId, groups: rows.map(({ group_id: groupId }) => awakeGroup(memberships, groupId)) };
+  memberships.members.set(actorId, member);
+  for (const group of member.groups) group.members.push(member);
 }
 
 export function putToSleep(memberships: Memberships, actorId: ActorId): void {
@@ -146,11 +147,18 @@ function readMembership(row: unknown): MembershipRow | null {
   return parsed.success ? parsed.output : null;
 }
 
+function awakeGroup({ groups }: Memberships, groupId: GroupId): Group {
+  const held = groups.get(groupId);
+  if (held !== undefined) return held;
+  const group = { id: groupId, members: [] };
+  groups.set(groupId, group);
+  return group;
+}
+
 function enter(memberships: Memberships, { actor_id: actorId, group_id: groupId }: MembershipRow): void {
   const member = memberships.members.get(actorId);
   if (member === undefined) return;
-  const group = memberships.groups.get(groupId) ?? { id: groupId, members: [] };
-  memberships.groups.set(groupId, group);
+  const group = awakeGroup(memberships, groupId);
   member.groups.push(group);
   group.members.push(member);
 }

@@ -1,5 +1,6 @@
 // Tells a client what changed in its view since it was last told: removals first, then additions; nothing when nothing
 // changed. A resource whose sites, type or address changed is removed and added, for devices take it so.
+import { announce, announcedResource, withdraw } from './announced.ts';
 import { expectChangeAt } from './state.ts';
 import { namedResources } from './access.ts';
 import { resourceInView } from './view.ts';
@@ -36,17 +37,17 @@ export function patchClient(
   }
   const added: ClientNews[] = [];
   for (const resourceId of inQuestion(state, session, announced, resources, interrupted)) {
-    const before = announced.resources.get(resourceId) ?? null;
+    const before = announcedResource(announced, resourceId);
     const { resource: after, until } = resourceInView(state, session, resourceId);
     announced.until = Math.min(announced.until, until);
     const isInterrupted = interrupted.has(resourceId);
     if (before !== null && (after === null || isInterrupted || isReplaced(before, after, speech))) {
       send({ type: 'resource_deleted', id: resourceId });
-      announced.resources.delete(resourceId);
+      withdraw(announced, resourceId);
     }
     if (after === null || (!isInterrupted && isSame(before, after))) continue;
-    const kept = announced.resources.get(resourceId) ?? null;
-    announced.resources.set(resourceId, after);
+    const kept = announcedResource(announced, resourceId);
+    announce(announced, after);
     added.push(newsOf(kept, after, speech));
   }
   for (const news of added) send(news);
@@ -78,7 +79,9 @@ function inQuestion(
   interrupted: ReadonlySet<ResourceId>,
 ): ResourceId[] {
   const named =
-    resources === 'all' ? [...announced.resources.keys(), ...namedResources(state, session.actorId)] : resources;
+    resources === 'all'
+      ? [...announced.resources.map(({ id }) => id), ...namedResources(state, session.actorId)]
+      : resources;
   return [...new Set([...named, ...interrupted])].sort();
 }
 

@@ -5,27 +5,42 @@ import { partners } from './tables.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Filter, Interface } from '../protocol/device/shared.ts';
 import type { GatewayResource } from '../protocol/device/to-gateway.ts';
-import type { Filter as FilterColumn, ResourceRow } from '../protocol/rows.ts';
+import type { Filter as FilterColumn, ResourceRow, RowOf } from '../protocol/rows.ts';
 import type { ResourceId } from '../protocol/ids.ts';
 import type { State } from './state.ts';
+
+type SiteRow = RowOf<'gateway_groups'>;
+
+/** One rendering of each resource, shared by everybody who is told of it, for as long as the rows that it comes from are held. */
+const renderedByRow = new WeakMap<
+  ResourceRow,
+  { readonly sites: readonly SiteRow[]; readonly resource: ClientResource }
+>();
 
 /** The resource with its sites, ordered by id; null when it is gone or stands in no site. */
 export function clientResource(state: State, resourceId: ResourceId): ClientResource | null {
   const row = state.tables.rows.resources.get(resourceId);
-  if (row === undefined) return null;
-  const sites = [...partners(state.tables.sitesOfResource, resourceId)].sort().flatMap((siteId) => {
-    const site = state.tables.rows.gateway_groups.get(siteId);
-    return site === undefined ? [] : [{ id: site.id, name: site.name }];
-  });
+  const siteIds = partners(state.tables.sitesOfResource, resourceId);
+  if (row === undefined || siteIds.length === 0) return null;
+  const sites = siteIds.toSorted().flatMap((siteId) => state.tables.rows.gateway_groups.get(siteId) ?? []);
   if (sites.length === 0) return null;
-  if (row.type === 'internet') return { type: 'internet', id: row.id, gateway_groups: sites, can_be_disabled: true };
+  const held = renderedByRow.get(row);
+  if (held?.sites.length === sites.length && sites.every((site, i) => held.sites[i] === site)) return held.resource;
+  const resource = render(row, sites);
+  renderedByRow.set(row, { sites, resource });
+  return resource;
+}
+
+function render(row: ResourceRow, sites: readonly SiteRow[]): ClientResource {
+  const gateway_groups = sites.map(({ id, name }) => ({ id, name }));
+  if (row.type === 'internet') return { type: 'internet', id: row.id, gateway_groups, can_be_disabled: true };
   return {
     type: row.type === 'dns' ? 'dns' : 'cidr',
     id: row.id,
     name: row.name,
     address: addressOf(row),
     address_description: row.address_description,
-    gateway_groups: sites,
+    gateway_groups,
     filters: row.filters.flatMap(filtersOf),
     ...(row.ip_stack === null ? {} : { ip_stack: row.ip_stack }),
   };
@@ -44,15 +59,28 @@ export function gatewayResource(row: ResourceRow): GatewayResource {
 
 /** The tunnel interface of a device with these addresses, with the account's resolvers in both forms. */
 export function tunnelInterface(state: State, device: { readonly ipv4: string; readonly ipv6: string }): Interface {
-  const config = accountOf(state)?.config;
-  const resolvers = (config?.clients_upstream_dns ?? []).filter(({ protocol }) => protocol === 'ip_port');
-  return {
-    ipv4: device.ipv4,
-    ipv6: device.ipv6,
+  return { ipv4: device.ipv4, ipv6: device.ipv6, ...resolversOf(accountOf(state)) };
+}
+
+type Resolvers = Omit<Interface, 'ipv4' | 'ipv6'>;
+
+/** As in the account's row, rendered once for as long as that is held. */
+const resolversByRow = new WeakMap<RowOf<'accounts'>, Resolvers>();
+const noResolvers: Resolvers = { upstream_dns: [], upstream_do53: [], search_domain: null };
+
+function resolversOf(account: RowOf<'accounts'> | null): Resolvers {
+  if (account === null) return noResolvers;
+  const held = resolversByRow.get(account);
+  if (held !== undefined) return held;
+  const { search_domain, clients_upstream_dns } = account.config;
+  const resolvers = clients_upstream_dns.filter(({ protocol }) => protocol === 'ip_port');
+  const rendered: Resolvers = {
     upstream_dns: resolvers.map(({ address }) => ({ protocol: 'ip_port', address: withPort(address) })),
     upstream_do53: resolvers.map(({ address }) => ({ ip: withoutPort(address) })),
-    search_domain: config?.search_domain ?? null,
+    search_domain,
   };
+  resolversByRow.set(account, rendered);
+  return rendered;
 }
 
 function addressOf(row: ResourceRow): string {

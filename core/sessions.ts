@@ -150,7 +150,7 @@ function initClient(state: State, session: ClientSession, effects: Effects): voi
   if (view === null) return;
   state.announced.set(session.id, view);
   expectChangeAt(state, view.until);
-  const resources = [...view.resources.values()];
+  const resources = [...view.resources];
   tellClient(effects, session, { type: 'init', interface: view.interface, resources, relays: [] });
   const interrupted = takeOwedToClient(state, session.deviceId, effects);
   if (interrupted.size > 0) patchClient(state, session, [], interrupted, effects);

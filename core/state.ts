@@ -107,7 +107,8 @@ export const grantPair = v.object({ ...pair, expiresAt: milliseconds });
 /** What a joined client has been told, so that only differences are sent. */
 export type Announced = {
   interface: Interface;
-  readonly resources: Map<ids.ResourceId, ClientResource>;
+  /** Ordered by id; see announced.ts. */
+  readonly resources: ClientResource[];
   /** The first moment at which the view may change by time alone; it may be too early, never too late. */
   until: number;
 };

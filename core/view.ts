@@ -10,14 +10,15 @@ import type { ResourceId } from '../protocol/ids.ts';
 export function clientView(state: State, session: ClientSession): Announced | null {
   const row = state.tables.rows.clients.get(session.deviceId);
   if (row === undefined) return null;
-  const resources = new Map<ResourceId, ClientResource>();
+  const resources: ClientResource[] = [];
   let until = Infinity;
   for (const resourceId of [...namedResources(state, session.actorId)].sort()) {
     const seen = resourceInView(state, session, resourceId);
-    if (seen.resource !== null) resources.set(resourceId, seen.resource);
+    if (seen.resource !== null) resources.push(seen.resource);
     until = Math.min(until, seen.until);
   }
-  return { interface: tunnelInterface(state, row), resources, until };
+  // A copy has no room to grow: there is one such list for every client.
+  return { interface: tunnelInterface(state, row), resources: resources.slice(), until };
 }
 
 /** One resource of the view, null when the client may not know of it, and when that may change by time alone. */

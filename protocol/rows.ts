@@ -55,22 +55,20 @@ const accounts = v.object({
   disabled_at: optionalTimestamp,
 });
 
-const actors = v.object({ id: ids.actorId, account_id: ids.accountId, type: text, disabled_at: optionalTimestamp });
+const actors = v.object({ id: ids.actorId, type: text, disabled_at: optionalTimestamp });
 
-const actorGroups = v.object({ id: ids.groupId, account_id: ids.accountId });
+const actorGroups = v.object({ id: ids.groupId });
 
 const actorGroupMemberships = v.object({
   id: ids.membershipId,
-  account_id: ids.accountId,
   actor_id: ids.actorId,
   group_id: ids.groupId,
 });
 
-const authProviders = v.object({ id: ids.providerId, account_id: ids.accountId, disabled_at: optionalTimestamp });
+const authProviders = v.object({ id: ids.providerId, disabled_at: optionalTimestamp });
 
 const authIdentities = v.object({
   id: ids.identityId,
-  account_id: ids.accountId,
   actor_id: ids.actorId,
   provider_id: ids.providerId,
 });
@@ -79,7 +77,6 @@ const tokenType = v.picklist(['client', 'gateway_group', 'relay_group', 'api']);
 
 const tokens = v.object({
   id: ids.tokenId,
-  account_id: ids.accountId,
   type: tokenType,
   actor_id: v.nullable(ids.actorId),
   identity_id: v.nullable(ids.identityId),
@@ -91,7 +88,6 @@ const tokens = v.object({
 
 const clients = v.object({
   id: ids.clientId,
-  account_id: ids.accountId,
   actor_id: ids.actorId,
   external_id: text,
   ipv4: text,
@@ -100,11 +96,10 @@ const clients = v.object({
   verified_at: optionalTimestamp,
 });
 
-const gatewayGroups = v.object({ id: ids.siteId, account_id: ids.accountId, name: text });
+const gatewayGroups = v.object({ id: ids.siteId, name: text });
 
 const gateways = v.object({
   id: ids.gatewayId,
-  account_id: ids.accountId,
   group_id: ids.siteId,
   external_id: text,
   ipv4: text,
@@ -132,14 +127,12 @@ const resources = v.object({
 const resourceConnections = v.object({
   resource_id: ids.resourceId,
   gateway_group_id: ids.siteId,
-  account_id: ids.accountId,
 });
 
 const condition = v.object({ property: text, operator: text, values: v.array(text) });
 
 const policies = v.object({
   id: ids.policyId,
-  account_id: ids.accountId,
   actor_group_id: ids.groupId,
   resource_id: ids.resourceId,
   conditions: v.array(v.pipe(json, condition)),

@@ -1,6 +1,7 @@
 // What a client is told: one schema per message and generation. Types come from here, and so do the tables and examples of
 // docs/protocol.md.
 import * as v from 'valibot';
+import { resourceId } from '../ids.ts';
 import { candidates, filter, flowLogs, iceCredentials, relay, relaysPresence, tunnelInterface } from './shared.ts';
 
 const text = v.string();
@@ -9,14 +10,14 @@ const sites = v.array(v.strictObject({ id: text, name: text }));
 /** An `ip` resource travels as a cidr of one address. */
 const addressed = {
   type: v.picklist(['dns', 'cidr']),
-  id: text,
+  id: resourceId,
   name: text,
   address: text,
   address_description: v.nullable(text),
   filters: v.array(filter),
   ip_stack: v.exactOptional(v.picklist(['dual', 'ipv4_only', 'ipv6_only'])),
 };
-const internet = { type: v.literal('internet'), id: text, can_be_disabled: v.literal(true) };
+const internet = { type: v.literal('internet'), id: resourceId, can_be_disabled: v.literal(true) };
 
 /** As generation A names sites; C and B before it is told which of the two names to use are never sent both. */
 const resourceByGroups = v.union([

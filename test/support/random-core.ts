@@ -93,7 +93,7 @@ export class RandomAccount {
     for (const [sessionId, session] of state.sessions) {
       if (session.role !== 'client' || !session.joined) continue;
       const fresh = clientView(state, session);
-      const should = JSON.stringify([...(fresh?.resources ?? [])].map(([key, value]) => [key, canonical(value)]));
+      const should = JSON.stringify((fresh?.resources ?? []).map((resource) => [resource.id, canonical(resource)]));
       const does = JSON.stringify([...(this.#seen.get(sessionId) ?? [])].toSorted(([a], [b]) => (a < b ? -1 : 1)));
       if (should !== does) problems.push(`${sessionId} believes ${does}, a fresh evaluation gives ${should}`);
     }

@@ -1,0 +1,84 @@
+// `node bench/account.ts`: the account that the design names, in the core: its heap with everybody connected, and what one
+// change costs by whom it concerns, beside the same change among 100 clients.
+import { performance } from 'node:perf_hooks';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { Driven, id, policy, rowsOf } from './support/account.ts';
+import { percentile, percentiles, report } from './support/report.ts';
+import type { Rows, Size } from './support/account.ts';
+
+setFlagsFromString('--expose-gc');
+const collect: unknown = runInNewContext('gc');
+
+const large: Size = {
+  clients: 10_000,
+  groups: 1000,
+  groupsOfClient: 20,
+  policies: 10_000,
+  resources: 500,
+  conditions: [],
+};
+const small: Size = { ...large, clients: 100 };
+
+const empty = heapBytes();
+const among10000 = load(large);
+const bytes = heapBytes() - empty;
+report(
+  'heap of an account with 10,000 connected clients, 200,000 memberships, 10,000 policies, 500 resources',
+  `${(bytes / 1e6).toFixed(1)} MB, ${Math.round(bytes / large.clients)} B a client`,
+  { budget: '< 40 MB, < 4 kB a client', beside: 'upstream 818,740 B a client' },
+);
+const among100 = load(small);
+const member = { id: id('membership', 1_000_000), account_id: id('account'), actor_id: id('actor', 5) };
+const granting = { ...member, group_id: id('group', 7) };
+compare('a membership of one client comes and goes', 200, (driven) => {
+  driven.commit({ op: 'insert', table: 'actor_group_memberships', new: granting });
+  driven.commit({ op: 'delete', table: 'actor_group_memberships', old: granting });
+});
+const lonely = { id: id('group', 5000), account_id: id('account') };
+for (const driven of [among100, among10000]) {
+  driven.commit(
+    { op: 'insert', table: 'actor_groups', new: lonely },
+    { op: 'insert', table: 'actor_group_memberships', new: { ...member, group_id: lonely.id } },
+  );
+}
+const ofOne = { ...policy(50_000, 0, 3), actor_group_id: lonely.id };
+compare('a policy for a group of one client comes and goes', 200, (driven) => {
+  driven.commit({ op: 'insert', table: 'policies', new: ofOne });
+  driven.commit({ op: 'delete', table: 'policies', old: ofOne });
+});
+
+function load(size: Size): Driven {
+  const driven = new Driven();
+  driven.snapshot(copy(rowsOf(size)));
+  driven.connectAll(size.clients);
+  return driven;
+}
+
+/** As parsed from a delivery: no text is shared between rows. */
+function copy(rows: Rows): Rows {
+  const copied: Rows = JSON.parse(JSON.stringify(rows));
+  return copied;
+}
+
+function compare(what: string, times: number, change: (driven: Driven) => void): void {
+  const [few, many] = [among100, among10000].map((driven) => {
+    for (let i = 0; i < 20; i += 1) change(driven);
+    return Array.from({ length: times }, () => {
+      const began = performance.now();
+      change(driven);
+      return ((performance.now() - began) * 1000) / 2;
+    });
+  });
+  if (few === undefined || many === undefined) throw new Error('nothing was measured');
+  const ratio = percentile(many, 0.5) / percentile(few, 0.5);
+  report(`${what}, among 10,000 clients`, `${percentiles(many, 'µs')}: ${ratio.toFixed(1)} ×`, {
+    beside: `among 100: ${percentiles(few, 'µs')}`,
+    budget: '≤ 10 × that among 100',
+  });
+}
+
+function heapBytes(): number {
+  if (typeof collect === 'function') for (let i = 0; i < 3; i += 1) collect();
+  return process.memoryUsage().heapUsed;
+}
