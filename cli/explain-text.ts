@@ -173,6 +173,8 @@ function missingText(fact: MissingFact, name: (id: string) => string): string {
         : 'there is no such token of type client of the same actor';
     case 'resource':
       return 'the resource is absent';
+    case 'held':
+      return `an operator holds the ${fact.kind} ${name(fact.id)} at the edge: \`${program} cut --at-edge --lift\` ends that`;
     case 'site':
       return 'the resource is in no site: a row of resource_connections';
     case 'policy':

@@ -1,9 +1,10 @@
 // Whether a client may reach a resource, by which policy, and until when: the one place where this is decided. Every view
 // and every grant asks here, so what a client is told and what it gets cannot differ.
 //
-// Fails closed: a disabled account, actor or provider, a policy that is disabled or whose conditions do not all hold for
+// Fails closed: a disabled account, actor or provider, a hold, a policy that is disabled or whose conditions do not all hold for
 // facts that are known, a resource without a site grant nothing.
 import { accountOf } from './state.ts';
+import { isHeld } from './holds.ts';
 import { compileConditions, evaluate } from './condition.ts';
 import { groupsOf, membershipOf } from './memberships.ts';
 import { partners } from './tables.ts';
@@ -44,7 +45,7 @@ export function subjectOf({ deviceId, actorId, tokenId, remoteIp, region }: Clie
 /** Of all policies that grant, the one that does so longest decides, ties by the lowest id. */
 export function accessOf(state: State, subject: Subject, resourceId: ResourceId): Access {
   const { tables } = state;
-  if (!isEnabled(state, subject)) return notFound;
+  if (!isEnabled(state, subject) || isHeld(state, 'resource', resourceId)) return notFound;
   if (!tables.rows.resources.has(resourceId) || !tables.sitesOfResource.has(resourceId)) return notFound;
   const facts = factsOf(state, subject);
   const policies = policiesFor(state, subject.actorId, resourceId);
@@ -130,9 +131,13 @@ export function factsOf(state: State, { clientId, tokenId, remoteIp, region }: S
   };
 }
 
-/** Whether account, client, actor, token and, for an identity, its provider are there, belong together and are enabled. */
+/**
+ * Whether account, client, actor, token and, for an identity, its provider are there, belong together and are enabled, and no
+ * operator has denied client or actor.
+ */
 function isEnabled(state: State, { clientId, actorId, tokenId }: Subject): boolean {
   const { rows } = state.tables;
+  if (isHeld(state, 'client', clientId) || isHeld(state, 'actor', actorId)) return false;
   if (accountOf(state)?.disabled_at !== null || rows.actors.get(actorId)?.disabled_at !== null) return false;
   const token = rows.tokens.get(tokenId);
   if (token?.type !== 'client' || token.actor_id !== actorId || tokenExpiry(state, tokenId) <= state.now) return false;

@@ -2,7 +2,8 @@
 import { nextChangeAt, tokenExpiry } from './expiry.ts';
 import { isAwake } from './awake.ts';
 import { readRow } from './tables.ts';
-import type { State } from './state.ts';
+import { isHeld } from './holds.ts';
+import type { LiveGrant, State } from './state.ts';
 
 /** Every violated invariant in words; ids only, no row contents. */
 export function check(state: State): string[] {
@@ -12,6 +13,7 @@ export function check(state: State): string[] {
       problems.push(`the session of ${deviceId} is not its own`);
   }
   for (const session of state.sessions.values()) {
+    if (isHeld(state, session.role, session.deviceId)) problems.push(`a session of ${session.deviceId}, which is held`);
     if (state.sessionOfDevice.get(session.deviceId) !== session.id)
       problems.push(`two sessions of ${session.deviceId}`);
     if (!isExpected(state, tokenExpiry(state, session.tokenId))) problems.push(`nobody waits for the end of a token`);
@@ -32,8 +34,18 @@ export function check(state: State): string[] {
     const pair = `${grant.clientId}/${grant.resourceId}`;
     if (grant.phase === 'live' && live.has(pair)) problems.push(`two live grants for ${pair}`);
     if (grant.phase === 'live') live.add(pair);
+    if (grant.phase === 'live' && isHeldGrant(state, grant)) problems.push(`grant ${grant.flowId} lives under a hold`);
   }
   return problems;
+}
+
+function isHeldGrant(state: State, { clientId, actorId, gatewayId, resourceId }: LiveGrant): boolean {
+  return (
+    isHeld(state, 'client', clientId) ||
+    isHeld(state, 'actor', actorId) ||
+    isHeld(state, 'gateway', gatewayId) ||
+    isHeld(state, 'resource', resourceId)
+  );
 }
 
 /** Whether the next tick comes no later than `at`. */

@@ -3,6 +3,7 @@
 // and the same question has the same answer.
 import { bytesToHex } from './encoding.ts';
 import { gatewaySession } from './state.ts';
+import { isHeld } from './holds.ts';
 import { isCompatible } from './compatible.ts';
 import { partners } from './tables.ts';
 import type { ClientSession, GatewaySession, State } from './state.ts';
@@ -34,13 +35,13 @@ export function chooseGateway(
   return idlest.toSorted((a, b) => (rank(a) < rank(b) ? -1 : 1))[0] ?? null;
 }
 
-/** Gateways that are connected, in the sites of the resource. */
+/** Gateways that are connected and that no operator has denied, in the sites of the resource. */
 export function onlineGateways(state: State, resourceId: ResourceId): GatewaySession[] {
   const online: GatewaySession[] = [];
   for (const siteId of partners(state.tables.sitesOfResource, resourceId)) {
     for (const gatewayId of partners(state.tables.gatewaysOfSite, siteId)) {
       const session = gatewaySession(state, gatewayId);
-      if (session !== null) online.push(session);
+      if (session !== null && !isHeld(state, 'gateway', gatewayId)) online.push(session);
     }
   }
   return online;

@@ -1,5 +1,6 @@
 // Everything an account's object may be told to do. Saves come first and are one transaction; sends follow in order.
 import type { CloseCause } from '../protocol/reasons.ts';
+import type { Hold } from '../protocol/holds.ts';
 import type { FlowId } from '../protocol/ids.ts';
 import type { Grant, Session } from './state.ts';
 import type { Position, WireRow } from '../protocol/commit.ts';
@@ -16,6 +17,8 @@ export type Save =
   | { readonly type: 'delete-rows'; readonly table: TableName }
   | { readonly type: 'put-grant'; readonly grant: Grant }
   | { readonly type: 'delete-grant'; readonly flowId: FlowId }
+  | { readonly type: 'put-hold'; readonly hold: Hold }
+  | { readonly type: 'delete-hold'; readonly kind: Hold['kind']; readonly id: string }
   | { readonly type: 'put-position'; readonly position: Position }
   | { readonly type: 'put-session'; readonly session: Session };
 
@@ -43,10 +46,12 @@ export type Effects = {
   /** Things worth a log line, without row contents. */
   readonly notes: { readonly event: string; readonly [field: string]: string | number }[];
   admission: Admission | null;
+  /** The answer to `hold` and `lift`: whether it was done. */
+  done: boolean | null;
   /** When to send a tick, milliseconds since 1970-01-01 UTC; null when nothing changes by itself. */
   wakeAt: number | null;
 };
 
 export function noEffects(): Effects {
-  return { saves: [], sends: [], notes: [], admission: null, wakeAt: null };
+  return { saves: [], sends: [], notes: [], admission: null, done: null, wakeAt: null };
 }

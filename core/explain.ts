@@ -6,6 +6,7 @@ import { accountOf } from './state.ts';
 import { compileConditions, evaluate } from './condition.ts';
 import { groupsOf, membershipOf } from './memberships.ts';
 import { partners } from './tables.ts';
+import { isHeld } from './holds.ts';
 import { onlineGateways } from './choose-gateway.ts';
 import { tokenExpiry } from './expiry.ts';
 import type { Access, Subject } from './access.ts';
@@ -63,6 +64,8 @@ function pathOf(state: State, subject: Subject, policy: PolicyRow): PolicyPath {
 function missingFromSubject(state: State, { clientId, actorId, tokenId }: Subject): MissingFact[] {
   const { rows } = state.tables;
   const missing: MissingFact[] = [];
+  if (isHeld(state, 'client', clientId)) missing.push({ type: 'held', kind: 'client', id: clientId });
+  if (isHeld(state, 'actor', actorId)) missing.push({ type: 'held', kind: 'actor', id: actorId });
   const account = accountOf(state);
   if (account === null) missing.push({ type: 'account', detail: 'absent' });
   else if (account.disabled_at !== null) missing.push({ type: 'account', detail: 'disabled' });
@@ -79,6 +82,7 @@ function missingFromSubject(state: State, { clientId, actorId, tokenId }: Subjec
 
 function missingFromResource(state: State, resourceId: ResourceId): MissingFact[] {
   const missing: MissingFact[] = [];
+  if (isHeld(state, 'resource', resourceId)) missing.push({ type: 'held', kind: 'resource', id: resourceId });
   if (!state.tables.rows.resources.has(resourceId)) missing.push({ type: 'resource', resourceId });
   if (!state.tables.sitesOfResource.has(resourceId)) missing.push({ type: 'site', resourceId });
   return missing;

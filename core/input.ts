@@ -1,5 +1,6 @@
 // Everything that can happen to an account's object.
 import type { Commit, PartContent, Position, WireRow } from '../protocol/commit.ts';
+import type { Hold, HoldTarget } from '../protocol/holds.ts';
 import type { Hello } from '../protocol/link.ts';
 import type { Ref } from '../protocol/framing.ts';
 import type { TableName } from '../protocol/tables.ts';
@@ -30,5 +31,8 @@ export type Input =
       readonly ref: Ref;
     }
   | { readonly type: 'closed'; readonly sessionId: string }
+  /** An operator denies something at the edge, or no longer does. */
+  | { readonly type: 'hold'; readonly hold: Hold }
+  | { readonly type: 'lift'; readonly target: HoldTarget; readonly by: string }
   /** Time has passed: the moment of the last `wake` effect, or later. */
   | { readonly type: 'tick' };

@@ -8,6 +8,7 @@ import { allMembers } from './memberships.ts';
 import { authorize } from './authorize.ts';
 import { explain } from './explain.ts';
 import { grantsOfClient, liveGrant } from './grants.ts';
+import { isHeld } from './holds.ts';
 import { isCompatible } from './compatible.ts';
 import { partners } from './tables.ts';
 import { refusalOf } from '../protocol/reasons.ts';
@@ -206,6 +207,10 @@ function missingOf(
 ): MissingFact[] {
   if (state.position === null) return [{ type: 'snapshot' }];
   const found: MissingFact[] = state.stale ? [{ type: 'stale' }, ...missing] : [...missing];
+  const held = gateways.filter(({ id }) => isHeld(state, 'gateway', id));
+  if (!gateways.some((gateway) => gateway.isConnected && gateway.isCompatible)) {
+    for (const { id } of held) found.push({ type: 'held', kind: 'gateway', id });
+  }
   if (gateways.length === 0) found.push({ type: 'gateway', detail: 'none' });
   else if (!gateways.some(({ isConnected }) => isConnected)) found.push({ type: 'gateway', detail: 'offline' });
   else if (!gateways.some((gateway) => gateway.isConnected && gateway.isCompatible)) {

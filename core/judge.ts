@@ -3,6 +3,7 @@
 import { accessOf } from './access.ts';
 import { endGrant, putGrant } from './grants.ts';
 import { endAt, expiryToTell, renewalAt } from './expiry.ts';
+import { isHeld } from './holds.ts';
 import { gatewaySession } from './state.ts';
 import { isPair } from './tables.ts';
 import { gatewaySpeech } from '../protocol/device/generations.ts';
@@ -64,7 +65,7 @@ function standingOf(
 ): { readonly policyId: PolicyId; readonly justifiedUntil: number | null } | null {
   const { rows, sitesOfResource } = state.tables;
   const gateway = rows.gateways.get(grant.gatewayId);
-  if (gateway === undefined || endAt(grant) <= state.now) return null;
+  if (gateway === undefined || endAt(grant) <= state.now || isHeld(state, 'gateway', gateway.id)) return null;
   if (!isPair(sitesOfResource, grant.resourceId, gateway.group_id)) return null;
   const access = accessOf(state, grant, grant.resourceId);
   if (access.type !== 'granted') return null;

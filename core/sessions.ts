@@ -11,6 +11,7 @@ import { takeReplacement } from './clones.ts';
 import { bytesToHex } from './encoding.ts';
 import { gatewayResource } from './render.ts';
 import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
+import { isHeld } from './holds.ts';
 import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
 import { patchClient } from './patch.ts';
@@ -35,7 +36,9 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   if (refused !== null) return refuse(refused);
   const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
   const session = sessionOf(state, sessionId, hello, token);
+  if (isActorHeld(state, token)) return refuse('held');
   if (session === null) return refuse('device_not_registered');
+  if (isHeld(state, session.role, session.deviceId)) return refuse('held');
   const older = state.sessions.get(state.sessionOfDevice.get(session.deviceId) ?? '');
   if (older !== undefined && older.connectedAt > session.connectedAt) return refuse('superseded');
   if (older !== undefined && !takeReplacement(state, older, session)) return refuse('device_cloned');
@@ -133,6 +136,7 @@ export function endOf(state: State, session: Session): CloseCause | null {
   const token = rows.tokens.get(session.tokenId);
   if (token === undefined || (token.expires_at ?? Infinity) <= state.now) return 'token_gone';
   if (accountOf(state)?.disabled_at !== null) return 'disabled';
+  if (isActorHeld(state, token) || isHeld(state, session.role, session.deviceId)) return 'held';
   if (session.role === 'gateway') {
     const gateway = rows.gateways.get(session.deviceId);
     if (gateway === undefined) return 'device_gone';
@@ -143,6 +147,10 @@ export function endOf(state: State, session: Session): CloseCause | null {
   if (client.actor_id !== session.actorId || token.actor_id !== session.actorId) return 'moved';
   if (!isProviderEnabled(state, session.tokenId)) return 'disabled';
   return rows.actors.get(session.actorId)?.disabled_at === null ? null : 'disabled';
+}
+
+function isActorHeld(state: State, { actor_id: actorId }: TokenRow): boolean {
+  return actorId !== null && isHeld(state, 'actor', actorId);
 }
 
 function initClient(state: State, session: ClientSession, effects: Effects): void {

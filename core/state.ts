@@ -5,6 +5,7 @@ import * as ids from '../protocol/ids.ts';
 import { emptyTables } from './tables.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Interface } from '../protocol/device/shared.ts';
+import type { Hold } from '../protocol/holds.ts';
 import type { Replacements } from './clones.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
@@ -139,6 +140,8 @@ export type State = {
   readonly announced: Map<string, Announced>;
   /** Of devices whose connection was taken over under another key, since the object woke. */
   readonly replacements: Map<ids.ClientId | ids.GatewayId, Replacements>;
+  /** What an operator has denied, by `kind/id`; only core/holds.ts changes it. */
+  readonly holds: Map<string, Hold>;
   readonly grants: Map<ids.FlowId, Grant>;
   readonly grantsOfClient: Map<ids.ClientId, Set<ids.FlowId>>;
   readonly grantsOfGateway: Map<ids.GatewayId, Set<ids.FlowId>>;
@@ -161,6 +164,7 @@ export function emptyState(stored: StoredMemberships): State {
     sessionOfDevice: new Map(),
     announced: new Map(),
     replacements: new Map(),
+    holds: new Map(),
     grants: new Map(),
     grantsOfClient: new Map(),
     grantsOfGateway: new Map(),

@@ -13,6 +13,7 @@ import { noEffects } from './effect.ts';
 import { nothingTouched } from './touched.ts';
 import { forgetUnsaved } from './memberships.ts';
 import { putActorsToSleep } from './awake.ts';
+import { liftHold, placeHold } from './holds.ts';
 import { findDeadline, tick } from './tick.ts';
 import { settle } from './consequences.ts';
 import { unreachable } from '../protocol/assert.ts';
@@ -78,6 +79,10 @@ function take(state: State, input: Input, effects: Effects, env: Env): void {
       if (session !== undefined) takeFromDevice(state, session, input, effects, env);
       return;
     }
+    case 'hold':
+    case 'lift':
+      takeHold(state, input, effects, env);
+      return;
     case 'tick':
       tick(state, effects, env);
       return;
@@ -122,6 +127,14 @@ function takePartial(state: State): PartsTaken {
   const { partial } = state;
   state.partial = null;
   return partial ?? { touched: nothingTouched(), slugBefore: accountOf(state)?.slug ?? null, keys: new Set() };
+}
+
+/** What an operator's word takes away or gives back follows in the same turn, as from a changed row. */
+function takeHold(state: State, input: Extract<Input, { type: 'hold' | 'lift' }>, effects: Effects, env: Env): void {
+  const touched =
+    input.type === 'hold' ? placeHold(state, input.hold, effects) : liftHold(state, input.target, input.by, effects);
+  effects.done = touched !== null;
+  if (touched !== null) settle(state, touched, accountOf(state)?.slug ?? null, effects, env);
 }
 
 function takeFromDevice(

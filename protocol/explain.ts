@@ -4,6 +4,7 @@
 // Times are milliseconds since 1970-01-01 UTC. `until` is when an answer may be another by time alone; null is never.
 import * as v from 'valibot';
 import * as ids from './ids.ts';
+import { holdTarget } from './holds.ts';
 import { position } from './commit.ts';
 
 /** POST an ExplainRequest as JSON; 200 with an ExplainAnswer as JSON. */
@@ -68,6 +69,8 @@ const missingFact = v.variant('type', [
     detail: v.picklist(['absent', 'disabled', 'expired']),
   }),
   v.object({ type: v.picklist(['resource', 'site', 'policy']), resourceId: ids.resourceId }),
+  /** An operator has denied it at the edge, and may lift that. */
+  v.object({ type: v.literal('held'), ...holdTarget.entries }),
   /** No policy names the resource, and the actor is in no group that one could name. */
   v.object({ type: v.literal('group'), actorId: ids.actorId }),
   v.object({ type: v.literal('membership'), actorId: ids.actorId, groupId: ids.groupId }),

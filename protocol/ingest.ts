@@ -5,6 +5,7 @@
 // request is refused before its body is read, and the body is compared with the signed digest after reading.
 import * as v from 'valibot';
 import { accountId } from './ids.ts';
+import { hold } from './holds.ts';
 import { position } from './commit.ts';
 
 export const ingestHeaders = {
@@ -53,6 +54,8 @@ export const statusAnswer = v.object({
   rejectsOwed: count,
   /** Rows that could not be read, as `table/key`, at most a hundred: they grant nothing. */
   unreadableRows: v.array(v.string()),
+  /** What operators have denied at the edge, oldest first. */
+  holds: v.optional(v.array(hold), []),
   /** Devices that several programs connect as, under one external_id; at most a hundred. */
   clonedDevices: v.optional(v.array(v.string()), []),
 });

@@ -18,6 +18,7 @@ const refusals = {
     detail: 'The identity provider of this token is disabled: ask an administrator.',
     retry: 60,
   },
+  held: { status: 403, detail: 'An operator has cut this device or its owner off: ask them.', retry: 60 },
   device_not_registered: {
     status: 503,
     detail: 'No row in Postgres has this external_id for the holder of this token: insert one, then connect again.',
@@ -70,6 +71,7 @@ export const closes = {
   superseded: { code: 1000, reason: 'a newer connection of the same device took over', signOut: false },
   moved: { code: 1000, reason: 'the device or its token belongs elsewhere', signOut: false },
   disabled: { code: 1000, reason: 'the account or the actor is disabled', signOut: false },
+  held: { code: 1000, reason: 'an operator has cut the device or its owner off', signOut: false },
   internal_error: { code: 1011, reason: 'the message could not be handled', signOut: false },
   restart: { code: 1012, reason: 'the service restarts', signOut: false },
   silent: { code: 1000, reason: 'silent for too long', signOut: false },

@@ -14,6 +14,7 @@ import {
 } from '../protocol/ingest.ts';
 import { accessPath, accessRequest, explainPath, explainRequest } from '../protocol/explain.ts';
 import { accountObjectName } from './env.ts';
+import { holdPath, holdRequest } from '../protocol/holds.ts';
 import { isEqualText } from './hashes.ts';
 import type { Account } from './account/account.ts';
 import type { AccountId } from '../protocol/ids.ts';
@@ -38,6 +39,7 @@ ingest.post(deliverPath, async (context) => {
 askObject(statusPath, statusRequest, 'a status request', async (object) => await object.status());
 askObject(explainPath, explainRequest, 'an explain request', async (object, request) => await object.explain(request));
 askObject(accessPath, accessRequest, 'an access request', async (object, request) => await object.access(request));
+askObject(holdPath, holdRequest, 'a request for a hold', async (object, { action }) => await object.hold(action));
 
 function askObject<Request extends { readonly account: AccountId }>(
   path: string,

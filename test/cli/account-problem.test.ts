@@ -13,6 +13,7 @@ const object = {
   flows: 1,
   rejectsOwed: 2,
   unreadableRows: [],
+  holds: [],
   clonedDevices: [],
 };
 

@@ -62,6 +62,7 @@ test('[P5.30] whatever is wrong, supplying what the explanation calls missing, a
     enabled: fc.boolean(),
     verified: fc.boolean(),
     office: fc.boolean(),
+    held: fc.subarray(['client', 'actor', 'resource'] as const),
   });
   fc.assert(
     fc.property(flags, (wrong) => {
@@ -82,6 +83,10 @@ test('[P5.30] whatever is wrong, supplying what the explanation calls missing, a
       const policy = { conditions, ...(wrong.enabled ? disabled : {}) };
       rows.policies = wrong.policy ? [] : [row('policies', policy)];
       const driven = drive(rows);
+      for (const kind of wrong.held) {
+        const at = { kind, id: ids[kind], at: 0, by: 'test', reason: null };
+        driven.step({ type: 'hold', hold: at });
+      }
       const subject = wrong.office ? { ...inOffice, remoteIp: null } : inOffice;
       const { missing, access } = explain(driven.state, subject, resource);
       expect(access).toEqual(accessOf(driven.state, subject, resource));
@@ -123,6 +128,9 @@ function supply(driven: Drive, subject: Subject, fact: MissingFact, policy: Wire
       driven.commit(update('clients', { verified_at: '2026-01-01 00:00:00+00' }));
       return subject;
     }
+    case 'held':
+      driven.step({ type: 'lift', target: fact, by: 'test' });
+      return subject;
     case 'client':
       driven.commit(insert('clients'));
       return subject;

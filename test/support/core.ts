@@ -4,6 +4,8 @@ import { commit, clientHello, gatewayHello, ids, lsn, worldRows } from './world.
 import * as v from 'valibot';
 import { Fits } from './fits.ts';
 import { emptyState, grant, session } from '../../core/state.ts';
+import { keepHold } from '../../core/holds.ts';
+import { hold } from '../../protocol/holds.ts';
 import { holdGrant } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
 import { resume, step } from '../../core/step.ts';
@@ -72,6 +74,7 @@ class Stored {
   readonly #rows = new Map<string, { readonly table: TableName; readonly key: string; readonly text: string }>();
   readonly #grants = new Map<string, string>();
   readonly #sessions = new Map<string, string>();
+  readonly #holds = new Map<string, string>();
   readonly memberships = new StoredMemberships();
 
   save(saves: readonly Save[]): void {
@@ -85,6 +88,9 @@ class Stored {
         for (const [name, { table }] of this.#rows) if (table === action.table) this.#rows.delete(name);
       } else if (action.type === 'put-grant') this.#grants.set(action.grant.flowId, JSON.stringify(action.grant));
       else if (action.type === 'delete-grant') this.#grants.delete(action.flowId);
+      else if (action.type === 'put-hold')
+        this.#holds.set(`${action.hold.kind}/${action.hold.id}`, JSON.stringify(action.hold));
+      else if (action.type === 'delete-hold') this.#holds.delete(`${action.kind}/${action.id}`);
       else if (action.type === 'put-session') this.#sessions.set(action.session.id, JSON.stringify(action.session));
     }
   }
@@ -98,6 +104,7 @@ class Stored {
       if (entry === null) putUnreadable(state.tables, table, key);
       else put(state.tables, key, entry);
     }
+    for (const text of this.#holds.values()) keepHold(state, v.parse(hold, JSON.parse(text)));
     for (const text of this.#grants.values()) holdGrant(state, v.parse(grant, JSON.parse(text)));
     const open = [...before.sessions.keys()].map((sessionId) => this.#sessions.get(sessionId) ?? '');
     resume(

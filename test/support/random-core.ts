@@ -29,6 +29,7 @@ import {
   resourceChange,
   resources,
   sites,
+  toggleHold,
 } from './random-rows.ts';
 import { clientHello, clientSecret, gatewayHello, gatewaySecret, id } from './world.ts';
 import { tableNames } from '../../protocol/tables.ts';
@@ -44,7 +45,7 @@ import type { WireRow } from '../../protocol/commit.ts';
 export type Op = { readonly kind: OpKind; readonly a: number; readonly b: number; readonly c: number };
 export const opKinds = [
   ...(['edit', 'edit', 'edit', 'edit', 'edit', 'connect', 'connect', 'disconnect', 'time', 'sleep'] as const),
-  ...(['request', 'request', 'request', 'answer', 'answer', 'answer'] as const),
+  ...(['request', 'request', 'request', 'answer', 'answer', 'answer', 'hold'] as const),
 ];
 type OpKind = (typeof opKinds)[number];
 
@@ -203,6 +204,9 @@ export class RandomAccount {
         this.#believe(() => this.driven.step({ type: 'message', sessionId, event, payload: { ref }, ref: 2 }));
         return;
       }
+      case 'hold':
+        this.#believe(() => this.driven.step(toggleHold(this.driven.state, a, b)));
+        return;
       case 'time':
         this.#advance((a % 12) * 1_800_000 + b * 997);
         return;

@@ -1,5 +1,8 @@
 // The rows of a random account: what there is at first, and what may come, go and change.
+import { isHeld } from '../../core/holds.ts';
 import { clientSecret, gatewaySecret, id, ids, row, tokenRow } from './world.ts';
+import type { Input } from '../../core/input.ts';
+import type { State } from '../../core/state.ts';
 import type { TableName } from '../../protocol/tables.ts';
 import type { WireRow } from '../../protocol/commit.ts';
 
@@ -109,4 +112,18 @@ export function resourceChange(b: number, c: number): WireRow {
     { address_description: `Description ${c % 2}` },
   ];
   return changes[b % changes.length] ?? {};
+}
+
+/** Holds one of the devices, actors or resources, or lifts its hold. */
+export function toggleHold(state: State, a: number, b: number): Input {
+  const targets = [
+    { kind: 'client', letters: 'cli', count: clients },
+    { kind: 'actor', letters: 'act', count: actors },
+    { kind: 'gateway', letters: 'gw', count: gateways },
+    { kind: 'resource', letters: 'res', count: resources },
+  ] as const;
+  const { kind, letters, count } = targets[a % targets.length] ?? targets[0];
+  const target = { kind, id: id(letters, (b % count) + 1) };
+  if (isHeld(state, kind, target.id)) return { type: 'lift', target, by: 'test' };
+  return { type: 'hold', hold: { ...target, at: state.now, by: 'test', reason: null } };
 }

@@ -20,6 +20,7 @@ import {
   sessionIdOf,
   socketOf,
 } from './sockets.ts';
+import { holdsOf } from '../../core/holds.ts';
 import { emptyState } from '../../core/state.ts';
 import * as link from '../../protocol/link.ts';
 import { explainClient, listAccess } from '../../core/inspect.ts';
@@ -41,6 +42,7 @@ import type { Env as CoreEnv } from '../../core/env.ts';
 import type { Effects, Send } from '../../core/effect.ts';
 import { streamObjectName } from '../env.ts';
 import type { Env } from '../env.ts';
+import type { HoldAction, HoldAnswer } from '../../protocol/holds.ts';
 import type { Input } from '../../core/input.ts';
 import type { Role } from '../../protocol/roles.ts';
 import type { Session, State } from '../../core/state.ts';
@@ -106,6 +108,7 @@ export class Account extends DurableObject<Env> {
       flows: [...grants.values()].filter(({ phase }) => phase === 'live').length,
       rejectsOwed: [...grants.values()].filter((grant) => isOwedToAbsent(this.#state, grant)).length,
       unreadableRows: [...tables.unreadable].slice(0, 100),
+      holds: holdsOf(this.#state),
       clonedDevices: clonedDevices(this.#state, Date.now()).slice(0, 100),
     };
   }
@@ -118,6 +121,19 @@ export class Account extends DurableObject<Env> {
   /** Who can reach a resource, or what an actor or a client can, for operators. */
   access(request: AccessRequest): AccessAnswer {
     return listAccess(this.#state, request, this.#env());
+  }
+
+  /** Places or lifts a hold, with all that follows, or does neither; answers with those in force. */
+  hold(action: HoldAction): HoldAnswer {
+    let done = true;
+    if (action.type === 'place') {
+      const { kind, id, by, reason } = action;
+      done = this.#run({ type: 'hold', hold: { kind, id, at: Date.now(), by, reason } }).done === true;
+    } else if (action.type === 'lift') {
+      const { kind, id, by } = action;
+      done = this.#run({ type: 'lift', target: { kind, id }, by }).done === true;
+    }
+    return { done, holds: holdsOf(this.#state) };
   }
 
   /** The internal upgrade: 101 with the socket of an admitted session, else 200 with a Refusal. */

@@ -1,10 +1,12 @@
-// An account's durable half in the object's SQLite: rows as they came, grants, and the position in the change stream.
+// An account's durable half in the object's SQLite: rows as they came, grants, holds, and the position in the change stream.
 //
 // The schema grows by appending to `migrations`, never by editing an applied one. What is read back is parsed by schema; a
 // grant that does not fit becomes a reject that is owed.
 import * as v from 'valibot';
 import { grant as grantSchema, grantPair } from '../../core/state.ts';
 import { noEffects } from '../../core/effect.ts';
+import { hold, holdTarget } from '../../protocol/holds.ts';
+import { keepHold } from '../../core/holds.ts';
 import { holdGrant, owe } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
 import { position as positionSchema } from '../../protocol/commit.ts';
@@ -23,6 +25,7 @@ const migrations = [
    create table grants (flow_id text primary key, data text not null) without rowid, strict;`,
   `create index memberships_by_actor on rows (json_extract(row, '$.actor_id')) where tbl = 'actor_group_memberships';`,
   `create table staged (part integer not null, piece integer not null, data blob not null, primary key (part, piece)) strict;`,
+  'create table holds (kind text not null, id text not null, data text not null, primary key (kind, id)) without rowid, strict;',
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -63,7 +66,7 @@ export function storedMemberships(sql: SqlStorage): StoredMemberships {
   };
 }
 
-/** Reads all other rows, grants and position into an empty `state`. */
+/** Reads all other rows, grants, holds and position into an empty `state`. */
 export function load(storage: DurableObjectStorage, state: State): void {
   const meta = new Map<string, string>();
   for (const { name, value } of storage.sql.exec<{ name: string; value: string }>('select name, value from meta')) {
@@ -74,11 +77,21 @@ export function load(storage: DurableObjectStorage, state: State): void {
   const position = meta.get('position');
   state.position = position === undefined ? null : parsePosition(position);
   for (const table of tableNames) if (table !== 'actor_group_memberships') loadTable(storage.sql, table, state);
+  loadHolds(storage.sql, state);
   for (const { flow_id: flowId, data } of storage.sql.exec<{ flow_id: string; data: string }>('select * from grants')) {
     const stored: unknown = JSON.parse(data);
     const grant = v.safeParse(grantSchema, stored);
     if (grant.success) holdGrant(state, grant.output);
     else takeBack(storage, state, flowId, stored);
+  }
+}
+
+/** A hold whose particulars this code cannot read denies all the same. */
+function loadHolds(sql: SqlStorage, state: State): void {
+  for (const { kind, id, data } of sql.exec<{ kind: string; id: string; data: string }>('select * from holds')) {
+    const read = v.safeParse(hold, parseJson(data));
+    const bare = { ...v.parse(holdTarget, { kind, id }), at: 0, by: 'unknown', reason: null };
+    keepHold(state, read.success ? read.output : bare);
   }
 }
 
@@ -116,6 +129,20 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
       return;
     case 'delete-grant':
       sql.exec('delete from grants where flow_id = ?', action.flowId);
+      return;
+    case 'put-hold': {
+      const { kind, id } = action.hold;
+      const data = JSON.stringify(action.hold);
+      sql.exec(
+        'insert into holds (kind, id, data) values (?, ?, ?) on conflict do update set data = excluded.data',
+        kind,
+        id,
+        data,
+      );
+      return;
+    }
+    case 'delete-hold':
+      sql.exec('delete from holds where kind = ? and id = ?', action.kind, action.id);
       return;
     case 'put-position':
       saveMeta(sql, 'position', JSON.stringify(action.position));

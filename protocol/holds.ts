@@ -1,0 +1,45 @@
+// A hold denies a device, an actor, a gateway or a resource at the edge, whatever the rows say, until it is lifted by hand. This
+// is the request that places, lifts or lists them, and what is stored of one. Operators' tools sign it like the replicator's
+// requests; no database is needed for any of it.
+import * as v from 'valibot';
+import { accountId } from './ids.ts';
+
+const holdKinds = ['client', 'actor', 'gateway', 'resource'] as const;
+
+/** Holds of one account, at most. */
+export const holdsMax = 1000;
+
+const uuid = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'expected a lower-case UUID'));
+const note = v.pipe(v.string(), v.maxLength(255));
+
+export const holdTarget = v.object({ kind: v.picklist(holdKinds), id: uuid });
+export type HoldTarget = v.InferOutput<typeof holdTarget>;
+
+export const hold = v.object({
+  ...holdTarget.entries,
+  /** When it was placed, milliseconds since 1970-01-01 UTC. */
+  at: v.number(),
+  /** Who placed it, as the tool says. */
+  by: note,
+  reason: v.nullable(note),
+});
+export type Hold = v.InferOutput<typeof hold>;
+
+/** POST a HoldRequest as JSON; 200 with a HoldAnswer as JSON. */
+export const holdPath = '/internal/v1/holds';
+
+export const holdRequest = v.object({
+  version: v.literal(1),
+  account: accountId,
+  action: v.variant('type', [
+    v.object({ type: v.literal('list') }),
+    v.object({ type: v.literal('place'), ...holdTarget.entries, by: note, reason: v.nullable(note) }),
+    v.object({ type: v.literal('lift'), ...holdTarget.entries, by: note }),
+  ]),
+});
+export type HoldRequest = v.InferOutput<typeof holdRequest>;
+export type HoldAction = HoldRequest['action'];
+
+/** `done`: false when there was nothing to lift, or no room for another hold. `holds`: those in force, oldest first. */
+export const holdAnswer = v.object({ done: v.boolean(), holds: v.array(hold) });
+export type HoldAnswer = v.InferOutput<typeof holdAnswer>;
