@@ -33,6 +33,13 @@ const variables = {
     schema: v.optional(port, '9464'),
     advice: 'set it to a port number from 0 (any free one) to 65535',
   },
+  DRAWBRIDGE_LEADER_TIMEOUT_MS: {
+    schema: v.optional(
+      v.pipe(v.string(), v.regex(/^\d{1,6}$/), v.transform(Number), v.minValue(500), v.maxValue(60_000)),
+      '2500',
+    ),
+    advice: 'set it to the milliseconds, 500 to 60000, that a leader may be silent before a standby takes over',
+  },
   DRAWBRIDGE_SLOT: {
     schema: v.optional(v.pipe(v.string(), v.regex(/^[a-z0-9_]{1,63}$/)), 'drawbridge'),
     advice: 'set it to a slot name of 1 to 63 lower-case letters, digits and underscores',
@@ -46,6 +53,7 @@ export type Config = {
   readonly httpHost: string;
   readonly httpPort: number;
   readonly slot: string;
+  readonly leaderTimeoutMs: number;
 };
 
 export const publication = 'drawbridge';
@@ -71,6 +79,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     httpHost: read('DRAWBRIDGE_HTTP_HOST', ''),
     httpPort: read('DRAWBRIDGE_HTTP_PORT', 0),
     slot: read('DRAWBRIDGE_SLOT', ''),
+    leaderTimeoutMs: read('DRAWBRIDGE_LEADER_TIMEOUT_MS', 0),
   };
   const [message] = faults;
   return message === undefined ? { type: 'ok', config } : { type: 'error', message };

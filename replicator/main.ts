@@ -13,6 +13,7 @@ import type { RunStatus } from './status.ts';
 
 const backoffMsMin = 50;
 const backoffMsMax = 10_000;
+const preflightMs = 60_000;
 
 async function main(): Promise<number> {
   const parsed = parseConfig(process.env);
@@ -54,7 +55,7 @@ async function runUntilStopped(
   };
   while (!stop.aborted) {
     try {
-      await run({ config, log, random: Math.random, onStatus: watchStatus, stop });
+      await run({ config, log, random: Math.random, onStatus: watchStatus, preflightMs, stop });
     } catch (error) {
       logFault(error);
       if (error instanceof PreflightError && !hasStreamed) return 1;

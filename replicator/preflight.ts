@@ -1,6 +1,6 @@
 // What must hold in the database before the stream may be read. Each fault is one sentence: what is wrong, and its fix.
 //
-// It changes nothing. It does not watch: a fault that appears later is found by the next run.
+// It changes nothing. The leader asks every minute whether it still holds.
 import type { ClientBase } from 'pg';
 import { parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import { tableNames } from '../protocol/tables.ts';

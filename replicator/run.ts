@@ -22,6 +22,8 @@ export type RunOptions = {
   readonly log: Log;
   readonly random: () => number;
   readonly onStatus: (status: RunStatus) => void;
+  /** How often what must hold in the database is asked again. */
+  readonly preflightMs: number;
   /** Aborts when the process shall end. */
   readonly stop: AbortSignal;
 };
@@ -54,7 +56,7 @@ export async function run(options: RunOptions): Promise<void> {
   });
   const untilFault = <T>(promise: Promise<T>): Promise<T> => Promise.race([promise, fault.promise]);
   const closers: (() => Promise<void> | void)[] = [];
-  const { databaseUrl, slot } = options.config;
+  const { databaseUrl, leaderTimeoutMs, slot } = options.config;
   const abort = new AbortController();
   const lifetime = AbortSignal.any([options.stop, abort.signal]);
   const leads: { term: number | null } = { term: null };
@@ -69,7 +71,9 @@ export async function run(options: RunOptions): Promise<void> {
       options.log('info', 'standby', { slot });
       options.onStatus({ type: 'standby' });
     };
-    const leadership = await untilFault(acquireLeadership({ databaseUrl, slot, onStandby }, fault.reject, lifetime));
+    const leadership = await untilFault(
+      acquireLeadership({ databaseUrl, slot, timeoutMs: leaderTimeoutMs, onStandby }, fault.reject, lifetime),
+    );
     closers.push(leadership.release);
     await untilFault(lead({ options, client, fail: fault.reject, leads, lifetime }, closers, untilFault));
   } catch (error) {
@@ -105,6 +109,8 @@ async function lead(
   const server = await preflight(client, publication);
   const post = createPost(config.workerUrl, config.ingestKeys[0] ?? '');
   closers.push(post.close);
+  const watch = setInterval(() => void preflight(client, publication).catch(session.fail), options.preflightMs);
+  closers.push(() => clearInterval(watch));
   const { record, run, slot, term } = await begin(session, server, post);
   session.leads.term = term;
   const remembered = await readLanes(client, slot.epoch, slot.opened === null ? [] : await post.accounts());

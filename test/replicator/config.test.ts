@@ -14,6 +14,7 @@ test('[P15.16] what is not set has a default, and of several keys the first sign
       httpHost: '127.0.0.1',
       httpPort: 9464,
       slot: 'drawbridge',
+      leaderTimeoutMs: 2_500,
       ingestKeys: ['first-key-0123456789-0123456789-01', 'second-key-0123456789-0123456789'],
     },
   });
@@ -38,6 +39,8 @@ test.each([
   ['DRAWBRIDGE_INGEST_KEY', 'too-short'],
   ['DRAWBRIDGE_HTTP_PORT', '65536'],
   ['DRAWBRIDGE_HTTP_PORT', '80a'],
+  ['DRAWBRIDGE_LEADER_TIMEOUT_MS', '499'],
+  ['DRAWBRIDGE_LEADER_TIMEOUT_MS', '60001'],
   ['DRAWBRIDGE_SLOT', 'Not-A-Slot'],
 ])('[P15.18] %s = %j gives one sentence that says how to set it and does not repeat the value', (name, value) => {
   const parsed = parseConfig({ ...whole, [name]: value });

@@ -1,10 +1,14 @@
 // Who reads the slot: one leader, a standby, and what happens when the leader loses its place.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { startTestServer, type TestServer } from '../support/replicator.ts';
-import { createAccount, nameOf, renameAccount, startAll } from './system.ts';
+import { createAccount, nameOf, newNames, renameAccount, startAll, untilRecorded, type All } from './system.ts';
 
 let server: TestServer;
 const closers: (() => Promise<unknown>)[] = [];
+const endLockHolder = `
+  select pg_terminate_backend(pid) from pg_locks
+   where locktype = 'advisory' and granted
+     and database = (select oid from pg_database where datname = current_database())`;
 beforeAll(async () => {
   server = await startTestServer();
 });
@@ -42,14 +46,50 @@ test('[P2.6] a second replicator stands by, and takes over when the first is kil
   expect(worker.violations).toEqual([]);
 });
 
+const losses: readonly (readonly [string, (all: All) => Promise<unknown>])[] = [
+  ['killed', async ({ replicator }) => await replicator.kill('SIGKILL')],
+  ['paused', async ({ replicator }) => await replicator.kill('SIGSTOP')],
+  ['cut from its lock only', async ({ database }) => await database.query(endLockHolder)],
+];
+
+test.each(losses)(
+  '[P2.407] a standby takes over from a leader that is %s, and every commit arrives once, in order',
+  async (how, lose) => {
+    const all = await startAll(server, closers, undefined, undefined, { DRAWBRIDGE_LEADER_TIMEOUT_MS: '1500' });
+    const { database, worker, replicator, restart } = all;
+    const standby = await restart({ isStandby: true });
+    await standby.event('standby');
+    const account = await createAccount(database);
+    await untilRecorded(database, account);
+    const names = Array.from({ length: 60 }, (_, index) => `name ${index}`);
+    const writing = (async () => {
+      for (const name of names) await renameAccount(database, account, name);
+    })();
+    await worker.until('the first names', () => newNames(worker, account).length > 5);
+    await lose(all);
+
+    await standby.event('streaming');
+    await writing;
+    await worker.until('the last name', () => nameOf(worker, account) === names.at(-1));
+    if (how !== 'killed') {
+      await replicator.kill('SIGCONT');
+      await replicator.line('the loss', (line) => line.event === 'run_failed');
+      await replicator.event('standby');
+    }
+    await renameAccount(database, account, 'after');
+    await worker.until('what follows', () => nameOf(worker, account) === 'after');
+
+    expect(newNames(worker, account)).toEqual(['an account', ...names, 'after']);
+    expect(worker.accounts.get(account)?.snapshots).toBe(0);
+    expect(worker.violations).toEqual([]);
+  },
+);
+
 test("[P2.21] a leader whose lock's session is ended stops at once and begins again under another term", async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
-  await database.query(
-    `select pg_terminate_backend(pid) from pg_locks
-      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
-  );
+  await database.query(endLockHolder);
   await replicator.line('the loss', (line) => String(line['message']).includes("leader's lock was lost"));
   await renameAccount(database, account, 'renamed');
 
@@ -64,10 +104,7 @@ test('[P1.30] a slot that another session reads is taken over', async () => {
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
   await replicator.kill('SIGSTOP');
-  await database.query(
-    `select pg_terminate_backend(pid) from pg_locks
-      where locktype = 'advisory' and database = (select oid from pg_database where datname = current_database())`,
-  );
+  await database.query(endLockHolder);
   const second = await restart();
   await renameAccount(database, account, 'renamed');
 

@@ -4,7 +4,10 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { parseConfig } from '../../replicator/config.ts';
 import { preflight, PreflightError } from '../../replicator/preflight.ts';
+import { run } from '../../replicator/run.ts';
+import type { RunStatus } from '../../replicator/status.ts';
 import { startFakeWorker } from '../support/fake-worker.ts';
 import {
   ingestKey,
@@ -181,6 +184,39 @@ test('[P15.10] readyz answers 200 only while the stream is read, healthz while t
   });
   expect(await get(standby, '/readyz')).toEqual({ status: 503, body: { leader: false, streaming: false } });
   expect((await get(standby, '/healthz')).status).toBe(200);
+});
+
+test('[P15.401] what stops holding while the stream is read ends the run with its fix', async () => {
+  const database = await server.createDatabase();
+  const worker = await startFakeWorker(ingestKey);
+  closers.push(worker.close);
+  const parsed = parseConfig({
+    REPLICATOR_DATABASE_URL: database.replicatorUrl,
+    WORKER_URL: worker.url,
+    DRAWBRIDGE_INGEST_KEY: ingestKey,
+    DRAWBRIDGE_SLOT: database.name,
+    DRAWBRIDGE_LEADER_TIMEOUT_MS: '30000',
+  });
+  if (parsed.type === 'error') throw new Error(parsed.message);
+  const streaming = Promise.withResolvers<void>();
+  const onStatus = ({ type }: RunStatus): void => (type === 'streaming' ? streaming.resolve() : undefined);
+  const stop = new AbortController();
+  const running = run({
+    config: parsed.config,
+    log: () => {},
+    random: Math.random,
+    onStatus,
+    preflightMs: 50,
+    stop: stop.signal,
+  });
+  running.catch(() => {
+    // It is awaited below.
+  });
+  await Promise.race([streaming.promise, running]);
+
+  await database.query('revoke select on tokens from drawbridge_replicator');
+
+  await expect(running).rejects.toThrow('grant select on tokens to drawbridge_replicator');
 });
 
 async function get(replicator: ReturnType<typeof startReplicator>, path: string) {

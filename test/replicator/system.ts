@@ -17,12 +17,13 @@ export type All = {
   readonly connect: () => Promise<TestDatabase['client']>;
 };
 
-/** `given` is a database that has rows already; `intercept` is there from the first delivery on. */
+/** `given` is a database that has rows already; `intercept` is there from the first delivery on; `environment` is every replicator's. */
 export async function startAll(
   server: TestServer,
   closers: (() => Promise<unknown>)[],
   given?: TestDatabase,
   intercept: FakeWorker['intercept'] = () => null,
+  environment: Readonly<Record<string, string>> = {},
 ): Promise<All> {
   const database = given ?? (await server.createDatabase());
   const worker = await startFakeWorker(ingestKey);
@@ -33,6 +34,7 @@ export async function startAll(
       REPLICATOR_DATABASE_URL: database.replicatorUrl,
       WORKER_URL: worker.url,
       DRAWBRIDGE_SLOT: database.name,
+      ...environment,
     });
     closers.push(() => started.kill('SIGKILL'));
     if (!isStandby) await started.event('streaming');

@@ -11,6 +11,8 @@ import { setRolePassword } from '../../dev/role-password.ts';
 
 export const ingestKey = 'a-key-of-the-tests-long-enough-to-sign';
 const role = 'drawbridge_replicator';
+/** On a busy machine a leader may well be silent for a while. */
+const patient = { DRAWBRIDGE_HTTP_PORT: '0', DRAWBRIDGE_LEADER_TIMEOUT_MS: '30000' };
 
 export type LogLine = { readonly level: string; readonly event: string; readonly [field: string]: unknown };
 
@@ -28,7 +30,7 @@ export type RunningReplicator = {
 export function startReplicator(environment: Readonly<Record<string, string>>): RunningReplicator {
   const main = fileURLToPath(new URL('../../replicator/main.ts', import.meta.url));
   const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env['PATH'], DRAWBRIDGE_HTTP_PORT: '0', DRAWBRIDGE_INGEST_KEY: ingestKey, ...environment },
+    env: { PATH: process.env['PATH'], ...patient, DRAWBRIDGE_INGEST_KEY: ingestKey, ...environment },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   const lines: LogLine[] = [];
