@@ -123,11 +123,18 @@ async function apply(client: Client, migration: Migration): Promise<void> {
       migration.name,
       migration.checksum,
     ]);
+    await notePublishedShape(client, migration);
     await client.query('commit');
   } catch (error) {
     await client.query('rollback');
     throw explain(error, `Migration ${migration.name}${lineOf(error, migration.sql)}`);
   }
+}
+
+/** Records which columns the published tables have from here on; the first migrations come before there is a place for it. */
+async function notePublishedShape(client: Client, { name }: Migration): Promise<void> {
+  const { rows } = await client.query(`select where to_regclass('drawbridge.published_shapes') is not null`);
+  if (rows.length > 0) await client.query('select drawbridge.note_published_shape($1)', [name]);
 }
 
 /** Migrating needs no particular level; the replicator refuses to start without `logical`. */

@@ -58,8 +58,15 @@ const sections = [
         from pg_description left join pg_attribute on attrelid = objoid and attnum = objsubid and attnum > 0
         where classoid = 'pg_class'::regclass and objoid = c.oid
       ) as comment_list
-    where relkind in ('r', 'p') and relnamespace in ('public'::regnamespace, 'drawbridge'::regnamespace)
+    where relkind in ('r', 'p') and not relispartition
+      and relnamespace in ('public'::regnamespace, 'drawbridge'::regnamespace)
     order by relnamespace = 'public'::regnamespace desc, relname collate "C"`,
+
+  `select format('create table %I.%I partition of %s %s;', c.relnamespace::regnamespace::text, c.relname,
+      inhparent::regclass, pg_get_expr(c.relpartbound, c.oid)) as text
+    from pg_inherits join pg_class c on c.oid = inhrelid
+    where c.relispartition and c.relkind = 'r' and c.relnamespace in ('public'::regnamespace, 'drawbridge'::regnamespace)
+    order by c.relname collate "C"`,
 
   `select format(E'create publication %I for table\\n%s\\n  with (publish = %L, publish_via_partition_root = %s);',
       pubname, (

@@ -29,6 +29,7 @@ create table public.accounts (
   constraint accounts_when_behind_check CHECK ((when_behind = ANY (ARRAY['short'::text, 'deny'::text])))
 );
 alter table public.accounts replica identity full;
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.accounts FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.accounts is 'A customer: the scope of everything else.';
 comment on column public.accounts.config is 'search_domain, and clients_upstream_dns as a list of {protocol, address}.';
 comment on column public.accounts.region is 'Location hint or jurisdiction in which the account''s object is created; null: near its first caller.';
@@ -48,6 +49,7 @@ create table public.actor_group_memberships (
 );
 alter table public.actor_group_memberships replica identity full;
 CREATE INDEX actor_group_memberships_account_id_group_id_idx ON public.actor_group_memberships USING btree (account_id, group_id);
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.actor_group_memberships FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.actor_group_memberships is 'An actor in a group.';
 
 create table public.actor_groups (
@@ -69,6 +71,7 @@ create table public.actor_groups (
 );
 alter table public.actor_groups replica identity full;
 CREATE UNIQUE INDEX actor_groups_account_id_name_key ON public.actor_groups USING btree (account_id, name) WHERE (provider_id IS NULL);
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.actor_groups FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.actor_groups is 'Actors that policies give access to, kept by hand or by a provider.';
 
 create table public.actors (
@@ -85,6 +88,7 @@ create table public.actors (
   constraint actors_type_check CHECK ((type = ANY (ARRAY['account_user'::text, 'account_admin_user'::text, 'service_account'::text, 'api_client'::text])))
 );
 alter table public.actors replica identity full;
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.actors FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.actors is 'A person or program that acts in an account.';
 
 create table public.auth_identities (
@@ -105,6 +109,7 @@ create table public.auth_identities (
 alter table public.auth_identities replica identity full;
 CREATE INDEX auth_identities_account_id_actor_id_idx ON public.auth_identities USING btree (account_id, actor_id);
 CREATE UNIQUE INDEX auth_identities_account_id_provider_id_provider_identifier_key ON public.auth_identities USING btree (account_id, provider_id, lower(provider_identifier));
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.auth_identities FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.auth_identities is 'An actor as one provider knows it.';
 
 create table public.auth_providers (
@@ -124,6 +129,7 @@ create table public.auth_providers (
 );
 alter table public.auth_providers replica identity full;
 CREATE UNIQUE INDEX auth_providers_account_id_adapter_key ON public.auth_providers USING btree (account_id, adapter) WHERE (adapter <> 'openid_connect'::text);
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.auth_providers FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.auth_providers is 'Where identities of an account come from. Its configuration and secrets belong to whatever signs people in: this table is streamed.';
 
 create table public.clients (
@@ -163,6 +169,7 @@ alter table public.clients replica identity full;
 CREATE INDEX clients_account_id_identity_id_idx ON public.clients USING btree (account_id, identity_id);
 CREATE TRIGGER forget_network_addresses AFTER TRUNCATE ON public.clients FOR EACH STATEMENT EXECUTE FUNCTION drawbridge.forget_network_addresses('client');
 CREATE TRIGGER keep_network_addresses AFTER INSERT OR DELETE OR UPDATE OF account_id, ipv4, ipv6 ON public.clients FOR EACH ROW EXECUTE FUNCTION drawbridge.keep_network_addresses('client');
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.clients FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.clients is 'A registered device of an actor.';
 comment on column public.clients.external_id is 'The device''s own fingerprint, with its actor the key under which it registers.';
 comment on column public.clients.psk_base is 'The client''s half of the preshared keys; never leaves the servers.';
@@ -181,6 +188,7 @@ create table public.gateway_groups (
   constraint gateway_groups_name_check CHECK (((length(name) >= 1) AND (length(name) <= 64)))
 );
 alter table public.gateway_groups replica identity full;
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.gateway_groups FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.gateway_groups is 'A site: gateways that reach the same resources.';
 
 create table public.gateways (
@@ -209,6 +217,7 @@ create table public.gateways (
 alter table public.gateways replica identity full;
 CREATE TRIGGER forget_network_addresses AFTER TRUNCATE ON public.gateways FOR EACH STATEMENT EXECUTE FUNCTION drawbridge.forget_network_addresses('gateway');
 CREATE TRIGGER keep_network_addresses AFTER INSERT OR DELETE OR UPDATE OF account_id, ipv4, ipv6 ON public.gateways FOR EACH ROW EXECUTE FUNCTION drawbridge.keep_network_addresses('gateway');
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.gateways FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.gateways is 'A registered gateway of a site.';
 comment on column public.gateways.psk_base is 'The gateway''s half of the preshared keys; never leaves the servers.';
 
@@ -232,6 +241,7 @@ create table public.policies (
 );
 alter table public.policies replica identity full;
 CREATE INDEX policies_account_id_actor_group_id_idx ON public.policies USING btree (account_id, actor_group_id);
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.policies FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.policies is 'A group may reach a resource while all conditions hold.';
 comment on column public.policies.conditions is 'List of {property, operator, values}; all must hold.';
 
@@ -248,6 +258,7 @@ alter table public.resource_connections replica identity full;
 CREATE INDEX resource_connections_account_id_gateway_group_id_idx ON public.resource_connections USING btree (account_id, gateway_group_id);
 CREATE INDEX resource_connections_account_id_resource_id_idx ON public.resource_connections USING btree (account_id, resource_id);
 CREATE TRIGGER internet_resource_in_internet_site AFTER INSERT OR UPDATE ON public.resource_connections FOR EACH ROW EXECUTE FUNCTION drawbridge.check_internet_site();
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.resource_connections FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.resource_connections is 'A site that reaches a resource.';
 
 create table public.resources (
@@ -281,6 +292,7 @@ END),
 );
 alter table public.resources replica identity full;
 CREATE UNIQUE INDEX resources_one_internet_an_account ON public.resources USING btree (account_id) WHERE (type = 'internet'::text);
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.resources FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.resources is 'What policies give access to.';
 comment on column public.resources.address is 'A domain pattern, a network or an address, spelled as Postgres prints it; null for the internet.';
 comment on column public.resources.filters is 'List of {protocol, ports}; empty means all traffic.';
@@ -317,8 +329,44 @@ alter table public.tokens replica identity full;
 CREATE INDEX tokens_account_id_actor_id_idx ON public.tokens USING btree (account_id, actor_id);
 CREATE INDEX tokens_account_id_gateway_group_id_idx ON public.tokens USING btree (account_id, gateway_group_id);
 CREATE INDEX tokens_account_id_identity_id_idx ON public.tokens USING btree (account_id, identity_id);
+CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.tokens FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.tokens is 'What a device or program shows to be admitted; minted by `drawbridge token create`. Deleting the row revokes it.';
 comment on column public.tokens.secret_hash is 'SHA-256 of the salted secret, lower-case hex; the secret itself is stored nowhere.';
+
+create table drawbridge.change_logs (
+  committed_at timestamp with time zone not null,
+  epoch bigint not null,
+  commit_end_lsn pg_lsn not null,
+  seq bigint not null,
+  account_id uuid,
+  "table" text,
+  op text not null,
+  old_data jsonb,
+  data jsonb,
+  reason text,
+  subject jsonb,
+  vsn integer not null,
+  inserted_at timestamp with time zone not null default now(),
+  constraint change_logs_pkey PRIMARY KEY (committed_at, epoch, commit_end_lsn, seq),
+  constraint change_logs_data_fits_op CHECK (
+CASE op
+    WHEN 'insert'::text THEN ((account_id IS NOT NULL) AND ("table" IS NOT NULL) AND (old_data IS NULL) AND ((data IS NULL) = (reason IS NOT NULL)))
+    WHEN 'update'::text THEN ((account_id IS NOT NULL) AND ("table" IS NOT NULL) AND ((old_data IS NULL) = (reason IS NOT NULL)) AND ((data IS NULL) = (reason IS NOT NULL)))
+    WHEN 'delete'::text THEN ((account_id IS NOT NULL) AND ("table" IS NOT NULL) AND ((old_data IS NULL) = (reason IS NOT NULL)) AND (data IS NULL))
+    WHEN 'truncate'::text THEN ((account_id IS NULL) AND ("table" IS NOT NULL) AND (old_data IS NULL) AND (data IS NULL) AND (reason IS NULL))
+    WHEN 'hole'::text THEN ((account_id IS NULL) AND ("table" IS NULL) AND (old_data IS NULL) AND (data IS NULL) AND (reason IS NOT NULL))
+    ELSE false
+END)
+) partition by RANGE (committed_at);
+alter table drawbridge.change_logs replica identity default;
+CREATE INDEX change_logs_account_id_idx ON ONLY drawbridge.change_logs USING btree (account_id, committed_at, commit_end_lsn, seq);
+comment on table drawbridge.change_logs is 'Every change of a published row, secrets redacted; a truncate and a hole concern every account.';
+comment on column drawbridge.change_logs.committed_at is 'The primary''s clock at COMMIT, as the WAL has it.';
+comment on column drawbridge.change_logs.seq is 'Number of the change in its transaction, over all accounts.';
+comment on column drawbridge.change_logs.op is 'insert, update, delete, truncate; hole: changes before this row may be missing.';
+comment on column drawbridge.change_logs.reason is 'Why there is a hole; with a change, why the row has no data: it was refused.';
+comment on column drawbridge.change_logs.subject is 'Who made the transaction: role, application and address of the session; name and reason after act_as.';
+comment on column drawbridge.change_logs.vsn is 'Number of the last migration that changed a published table: the shape of the data.';
 
 create table drawbridge.epochs (
   epoch bigint not null,
@@ -333,6 +381,7 @@ create table drawbridge.epochs (
   constraint epochs_pkey PRIMARY KEY (epoch)
 );
 alter table drawbridge.epochs replica identity default;
+CREATE TRIGGER log_hole AFTER INSERT ON drawbridge.epochs FOR EACH ROW EXECUTE FUNCTION drawbridge.log_hole();
 comment on table drawbridge.epochs is 'Unbroken stretches of the stream: positions of two epochs cannot be compared.';
 comment on column drawbridge.epochs.publication is 'The catalogue rows of what was published when the epoch began.';
 comment on column drawbridge.epochs.recorded_lsn is 'What had been confirmed of the epoch before, null when nothing is known: what was committed from there to starts_at may be missing from logs.';
@@ -372,6 +421,16 @@ create table drawbridge.network_addresses (
 alter table drawbridge.network_addresses replica identity default;
 comment on table drawbridge.network_addresses is 'Every tunnel address in use; kept by triggers on clients and gateways.';
 
+create table drawbridge.published_shapes (
+  vsn integer not null,
+  since pg_lsn not null,
+  columns jsonb not null,
+  constraint published_shapes_pkey PRIMARY KEY (vsn)
+);
+alter table drawbridge.published_shapes replica identity default;
+comment on table drawbridge.published_shapes is 'The columns of the published tables since each migration that changed them; change_logs.vsn points here.';
+comment on column drawbridge.published_shapes.since is 'Taken while the migration held its locks: commits before it have the shape before.';
+
 create table drawbridge.streams (
   slot_name text not null,
   term bigint not null,
@@ -392,6 +451,8 @@ comment on column drawbridge.streams.broken is 'Why the stream cannot be read on
 comment on column drawbridge.streams.run is 'Random, one for each leader''s run; with the number of its last heartbeat it tells whether this database was set back.';
 comment on column drawbridge.streams.known_run is 'The run before, whose last heartbeat the edge may still hold.';
 
+create table drawbridge.change_logs_default partition of drawbridge.change_logs DEFAULT;
+
 create publication drawbridge for table
   public.accounts,
   public.actor_group_memberships,
@@ -408,13 +469,17 @@ create publication drawbridge for table
   public.tokens
   with (publish = 'insert, update, delete, truncate', publish_via_partition_root = f);
 
+grant execute on function drawbridge.drop_change_log_partitions(integer) to drawbridge_replicator;
+grant execute on function drawbridge.make_change_log_partitions(integer) to drawbridge_replicator;
 grant usage on schema drawbridge to drawbridge_replicator;
 grant usage on schema drawbridge to public;
 grant usage on schema public to drawbridge_replicator;
 grant usage on schema public to public;
+grant insert on table drawbridge.change_logs to drawbridge_replicator;
 grant insert, select on table drawbridge.epochs to drawbridge_replicator;
 grant delete, insert, select, update on table drawbridge.lanes to drawbridge_replicator;
 grant select on table drawbridge.migrations to drawbridge_replicator;
+grant select on table drawbridge.published_shapes to drawbridge_replicator;
 grant insert, select, update on table drawbridge.streams to drawbridge_replicator;
 grant select on table public.accounts to drawbridge_replicator;
 grant select on table public.actor_group_memberships to drawbridge_replicator;
@@ -429,6 +494,35 @@ grant select on table public.policies to drawbridge_replicator;
 grant select on table public.resource_connections to drawbridge_replicator;
 grant select on table public.resources to drawbridge_replicator;
 grant select on table public.tokens to drawbridge_replicator;
+
+CREATE OR REPLACE FUNCTION drawbridge.act_as(name text, reason text DEFAULT NULL::text)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  if name is null or length(btrim(name)) not between 1 and 200 or length(reason) > 1000 then
+    raise exception 'act_as takes a name of 1 to 200 characters and a reason of 1000 at most'
+      using errcode = 'invalid_parameter_value';
+  end if;
+  perform drawbridge.tell_subject(jsonb_build_object('name', name, 'reason', reason));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.add_subject_trigger(published regclass)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  -- A statement that changed no row has no transaction id and tells nothing.
+  execute format(
+    'create trigger tell_subject after insert or update or delete or truncate on %s for each statement
+       when (pg_current_xact_id_if_assigned() is not null
+         and current_setting(''drawbridge.subject_told'', true) is distinct from pg_current_xact_id_if_assigned()::text)
+       execute function drawbridge.tell_subject()', published);
+end $function$
+;
 
 CREATE OR REPLACE FUNCTION drawbridge.are_conditions(value jsonb[])
  RETURNS boolean
@@ -475,6 +569,35 @@ begin
       message = 'the internet resource belongs in the system''s site named Internet, and nothing else does';
   end if;
   return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.drop_change_log_partitions(keep_days integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET "TimeZone" TO 'UTC'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+  first_kept date := current_date - keep_days;
+  name text;
+  dropped integer := 0;
+begin
+  if keep_days is null or keep_days < 1 then
+    raise exception 'expected a number of days from 1, got %', keep_days using errcode = 'invalid_parameter_value';
+  end if;
+  for name in
+    select c.relname from pg_catalog.pg_inherits i join pg_catalog.pg_class c on c.oid = i.inhrelid
+      where i.inhparent = 'drawbridge.change_logs'::regclass and c.relname ~ '^change_logs_\d{8}$'
+        and to_date(right(c.relname, 8), 'YYYYMMDD') < first_kept
+  loop
+    execute format('drop table drawbridge.%I', name);
+    dropped := dropped + 1;
+  end loop;
+  delete from drawbridge.change_logs_default where committed_at < first_kept;
+  return dropped;
 end $function$
 ;
 
@@ -771,6 +894,81 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION drawbridge.log_hole()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, op, reason, vsn)
+  values (now(), new.epoch, pg_current_wal_insert_lsn(), 0, 'hole', new.reason, drawbridge.vsn_at(pg_current_wal_insert_lsn()));
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.make_change_log_partitions(days_ahead integer)
+ RETURNS integer
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET "TimeZone" TO 'UTC'
+ SET lock_timeout TO '2s'
+AS $function$
+declare
+  day date;
+  name text;
+  made integer := 0;
+begin
+  if days_ahead is null or days_ahead not between 0 and 100 then
+    raise exception 'expected a number of days from 0 to 100, got %', days_ahead using errcode = 'invalid_parameter_value';
+  end if;
+  for day in
+    select current_date + n from generate_series(0, days_ahead) as n
+    union
+    select committed_at::date from drawbridge.change_logs_default
+      where committed_at >= current_date - 1000 and committed_at < current_date + days_ahead + 1
+    order by 1
+  loop
+    name := 'change_logs_' || to_char(day, 'YYYYMMDD');
+    continue when to_regclass('drawbridge.' || name) is not null;
+    execute format('create table drawbridge.%I (like drawbridge.change_logs including defaults including constraints)', name);
+    execute format(
+      'with moved as (
+         delete from drawbridge.change_logs_default where committed_at >= %L and committed_at < %L returning *
+       ) insert into drawbridge.%I select * from moved',
+      day::timestamptz, (day + 1)::timestamptz, name);
+    execute format('alter table drawbridge.change_logs attach partition drawbridge.%I for values from (%L) to (%L)',
+      name, day::timestamptz, (day + 1)::timestamptz);
+    made := made + 1;
+  end loop;
+  return made;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.note_published_shape(migration text)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  insert into drawbridge.published_shapes (vsn, since, columns)
+  select substr(migration, 1, 4)::integer, pg_catalog.pg_current_wal_insert_lsn(), shape.columns
+    from (
+      select jsonb_object_agg(tablename, columns) as columns
+        from (
+          select t.tablename, jsonb_object_agg(a.attname, format_type(a.atttypid, a.atttypmod)) as columns
+            from (select distinct schemaname, tablename from pg_catalog.pg_publication_tables where pubname ~ '^drawbridge') t
+            join pg_catalog.pg_namespace n on n.nspname = t.schemaname
+            join pg_catalog.pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
+            join pg_catalog.pg_attribute a on a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+            group by t.tablename
+        ) as tables
+    ) as shape
+    where shape.columns is distinct from
+      (select columns from drawbridge.published_shapes order by vsn desc limit 1)
+$function$
+;
+
 CREATE OR REPLACE FUNCTION drawbridge.random_secret()
  RETURNS bytea
  LANGUAGE sql
@@ -778,5 +976,42 @@ CREATE OR REPLACE FUNCTION drawbridge.random_secret()
  SET search_path TO ''
 AS $function$
   select sha256(uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid()))
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.tell_subject()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  perform drawbridge.tell_subject('{}');
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.tell_subject(named jsonb)
+ RETURNS void
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  -- For this transaction only, and undone with the savepoint that the message is undone with.
+  perform set_config('drawbridge.subject_told', pg_current_xact_id()::text, true);
+  perform pg_logical_emit_message(true, 'drawbridge', (jsonb_build_object('type', 'subject', 'subject', jsonb_build_object(
+    'role', session_user, 'application', current_setting('application_name'), 'address', host(inet_client_addr())
+  ) || named))::text);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.vsn_at(commit_end_lsn pg_lsn)
+ RETURNS integer
+ LANGUAGE sql
+ STABLE
+ SET search_path TO ''
+AS $function$
+  select coalesce(
+    (select max(vsn) from drawbridge.published_shapes where since <= commit_end_lsn),
+    (select max(vsn) from drawbridge.published_shapes))
 $function$
 ;

@@ -6,9 +6,11 @@
 // R3  A commit is recorded when the lanes table holds, for every lane it concerns, a durable position at or past its LSN.
 // R4  A commit is visible when a snapshot taken on the primary has seen its transaction: another session may see a commit
 //     later than the stream delivers it, and until then it must be read again after a restart.
-// R5  A commit that concerns no account is complete at once; any other when it is durable, recorded and visible.
-// R6  Confirmable is the end of the longest run of complete commits from the start; it never goes back.
-// R7  A keepalive's position is confirmable only while no transaction is being received and every commit is complete.
+// R5  A commit is logged when the change log holds all of its rows, and at once when it has none.
+// R6  A commit that concerns no account is complete when it is logged; any other when it is durable, recorded, visible and
+//     logged.
+// R7  Confirmable is the end of the longest run of complete commits from the start; it never goes back.
+// R8  A keepalive's position is confirmable only while no transaction is being received and every commit is complete.
 import { assert } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import type { Lsn } from '../protocol/lsn.ts';
@@ -17,7 +19,14 @@ import { isVisible, type PgSnapshot, type Xid } from './visibility.ts';
 export type Positions = ReadonlyMap<AccountId, Lsn>;
 
 /** A commit that is not complete. `before` is the end of the commit that preceded it in the stream. */
-type Entry = { readonly before: Lsn; readonly lsn: Lsn; readonly xid: Xid; waitsFor: number; isSeen: boolean };
+type Entry = {
+  readonly before: Lsn;
+  readonly lsn: Lsn;
+  readonly xid: Xid;
+  waitsFor: number;
+  isSeen: boolean;
+  isLogged: boolean;
+};
 
 export class Ack {
   readonly #durable: Map<AccountId, Lsn>;
@@ -27,6 +36,7 @@ export class Ack {
   // Only what is incomplete is kept, in stream order, so a stuck lane costs its own commits and not those of all others.
   readonly #incomplete = new Set<Entry>();
   #unseen: Entry[] = [];
+  readonly #unlogged: Entry[] = [];
   #watermark: Lsn;
   #lastOpened = 0n;
 
@@ -37,23 +47,28 @@ export class Ack {
     this.#recorded = new Map(positions);
   }
 
-  /** A commit has left the stream. Throws AssertionError when it is not after the last one. */
-  open(commit: { readonly lsn: Lsn; readonly xid: Xid; readonly accounts: Iterable<AccountId> }): void {
-    const { lsn, xid } = commit;
+  /** A commit has left the stream; `isLogged`: it has no rows for the log. Throws AssertionError when it is not after the last one. */
+  open(commit: {
+    readonly lsn: Lsn;
+    readonly xid: Xid;
+    readonly accounts: Iterable<AccountId>;
+    readonly isLogged: boolean;
+  }): void {
+    const { lsn, xid, isLogged } = commit;
     assert(lsn > this.#lastOpened, 'commits leave the stream in the order of their LSNs');
     const concerned = [...commit.accounts];
     const waitsFor = concerned.filter((account) => (this.#recorded.get(account) ?? -1n) < lsn);
-    const entry = { before: this.#lastOpened, lsn, xid, waitsFor: waitsFor.length, isSeen: concerned.length === 0 };
+    const isSeen = concerned.length === 0;
+    const entry = { before: this.#lastOpened, lsn, xid, waitsFor: waitsFor.length, isSeen, isLogged };
     this.#lastOpened = lsn;
     for (const account of waitsFor) {
       const waiting = this.#waitingByAccount.get(account);
       if (waiting === undefined) this.#waitingByAccount.set(account, [entry]);
       else waiting.push(entry);
     }
-    if (!entry.isSeen) {
-      this.#incomplete.add(entry);
-      this.#unseen.push(entry);
-    }
+    if (!isSeen) this.#unseen.push(entry);
+    if (!isLogged) this.#unlogged.push(entry);
+    if (!isSeen || !isLogged) this.#incomplete.add(entry);
     this.#advance();
   }
 
@@ -87,6 +102,16 @@ export class Ack {
       this.#settle(entry);
     }
     this.#unseen = this.#unseen.filter((entry) => !entry.isSeen);
+    this.#advance();
+  }
+
+  /** The change log holds the rows of every commit up to `lsn`, committed. */
+  logged(lsn: Lsn): void {
+    const count = countWhile(this.#unlogged, (entry) => entry.lsn <= lsn);
+    for (const entry of this.#unlogged.splice(0, count)) {
+      entry.isLogged = true;
+      this.#settle(entry);
+    }
     this.#advance();
   }
 
@@ -136,7 +161,7 @@ export class Ack {
   }
 
   #settle(entry: Entry): void {
-    if (entry.waitsFor === 0 && entry.isSeen) this.#incomplete.delete(entry);
+    if (entry.waitsFor === 0 && entry.isSeen && entry.isLogged) this.#incomplete.delete(entry);
   }
 
   #advance(): void {
@@ -144,4 +169,9 @@ export class Ack {
     const reached = first === undefined ? this.#lastOpened : first.before;
     if (reached > this.#watermark) this.#watermark = reached;
   }
+}
+
+function countWhile<T>(list: readonly T[], holds: (item: T) => boolean): number {
+  const end = list.findIndex((item) => !holds(item));
+  return end === -1 ? list.length : end;
 }

@@ -47,6 +47,8 @@ export type Transaction = Begun & {
   readonly partsByAccount: ReadonlyMap<AccountId, number>;
   /** Accounts whose row of `accounts` is inserted by this transaction. */
   readonly born: ReadonlySet<AccountId>;
+  /** Those in `byAccount` too, once each, whether or not an account is known. */
+  readonly truncates: readonly { readonly seq: number; readonly table: TableName }[];
   readonly messages: readonly { readonly prefix: string; readonly content: string }[];
 };
 
@@ -67,6 +69,7 @@ type Account = { changes: Change[]; bytes: number; parts: number };
 type Open = Begun & {
   readonly byAccount: Map<AccountId, Account>;
   readonly born: Set<AccountId>;
+  readonly truncates: { seq: number; table: TableName }[];
   readonly messages: { prefix: string; content: string }[];
   nextSeq: number;
   /** Bytes held, over all accounts. */
@@ -126,7 +129,7 @@ export function createAssembler(knownAccounts: () => Iterable<AccountId>): Assem
       if (message.type === 'begin') {
         assert(open === null, 'transactions of the stream do not nest');
         const { start, xid32, committedAtUs } = message;
-        const empty = { byAccount: new Map(), born: new Set<AccountId>(), messages: [] };
+        const empty = { byAccount: new Map(), born: new Set<AccountId>(), truncates: [], messages: [] };
         open = { start, xid32, committedAtUs, ...empty, nextSeq: 0, bytes: 0, isPartDue: false, hasParts: false };
         return [];
       }
@@ -142,7 +145,7 @@ export function createAssembler(knownAccounts: () => Iterable<AccountId>): Assem
 }
 
 function complete(open: Open, commit: Extract<Message, { type: 'commit' }>): Transaction {
-  const { start, xid32, born, messages } = open;
+  const { start, xid32, born, truncates, messages } = open;
   const { endLsn: lsn, committedAtUs } = commit;
   const byAccount = new Map<AccountId, readonly Change[]>();
   const partsByAccount = new Map<AccountId, number>();
@@ -150,7 +153,8 @@ function complete(open: Open, commit: Extract<Message, { type: 'commit' }>): Tra
     byAccount.set(account, changes);
     if (parts > 0) partsByAccount.set(account, parts);
   }
-  return { type: 'transaction', lsn, start, xid32, committedAtUs, byAccount, partsByAccount, born, messages };
+  const shared = { lsn, start, xid32, committedAtUs, born, truncates, messages };
+  return { type: 'transaction', ...shared, byAccount, partsByAccount };
 }
 
 /** Hands over, largest first, until no account and not the whole is above its bound. */
@@ -227,6 +231,7 @@ function addTruncate(open: Open, tables: readonly TableName[], knownAccounts: It
   const accounts = new Set([...knownAccounts, ...open.byAccount.keys()]);
   for (const table of tables) {
     const seq = takeSeq(open);
+    open.truncates.push({ seq, table });
     for (const account of accounts) add(open, account, { op: 'truncate', seq, table }, truncateBytes);
   }
 }

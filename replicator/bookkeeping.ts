@@ -1,24 +1,33 @@
-// What Postgres remembers of the lanes, and when a position is confirmed.
+// What Postgres remembers of the stream: how far each lane has come, and the change log. And when a position is confirmed.
 //
-// Before a position is confirmed, one statement writes how far each lane has come and returns what the primary sees. It
-// runs at most every 100 ms, and only while there is something to confirm; the position itself goes on record next. A row written by a higher term is never
-// overwritten: meeting one is an error, since another replicator leads.
-import type { ClientBase } from 'pg';
-import { assert, must } from '../protocol/assert.ts';
+// Before a position is confirmed, one statement, hence one transaction, writes the next rows of the log and the lanes, and
+// returns what the primary sees. It runs at most every 100 ms, again at once while more than a batch waits, and only while
+// there is something to confirm; the position itself goes on record next. A lane written by a higher term is never overwritten:
+// meeting one is an error, since another replicator leads. A row that is in the log already is left as it is; one that the log
+// refuses is written without its data.
+import { DatabaseError, type ClientBase } from 'pg';
+import { assert, must, unreachable } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import type { Ack, Positions } from './ack.ts';
+import { logRowJson, withoutData, type ChangeLog, type LogBatch, type LogRow } from './change-log.ts';
+import { LogAside } from './log-aside.ts';
+import type { Log } from './log.ts';
 import type { Record } from './record.ts';
 import { parsePgSnapshot, type PgSnapshot } from './visibility.ts';
 
 export type BookkeepingOptions = {
   readonly client: ClientBase;
   readonly ack: Ack;
+  readonly changeLog: ChangeLog;
   readonly epoch: number;
   readonly term: number;
   /** Holds each position before it is confirmed. */
   readonly record: Record;
   readonly confirm: (lsn: Lsn) => void;
+  /** Rows of the log no longer wait. */
+  readonly onLogged: () => void;
+  readonly log: Log;
   /** Called with each snapshot that was taken on the primary. */
   readonly onSnapshot: (snapshot: PgSnapshot) => void;
   readonly onError: (error: Error) => void;
@@ -28,6 +37,7 @@ const intervalMsMin = 100;
 
 export class Bookkeeping {
   readonly #options: BookkeepingOptions;
+  readonly #aside: LogAside;
   #timer: NodeJS.Timeout | null = null;
   #running: Promise<void> | null = null;
   #isStopped = false;
@@ -35,6 +45,7 @@ export class Bookkeeping {
 
   constructor(options: BookkeepingOptions) {
     this.#options = options;
+    this.#aside = new LogAside(options.client);
   }
 
   /** Something may have become confirmable. */
@@ -61,19 +72,21 @@ export class Bookkeeping {
       this.#running = null;
       this.#endedAtMs = performance.now();
       // What waits for the answer of an object needs no timer: the answer kicks.
-      if (this.#options.ack.isWorkLeft()) this.kick();
+      if (this.#isWorkLeft()) this.kick();
     });
   }
 
+  #isWorkLeft(): boolean {
+    return this.#options.ack.isWorkLeft() || this.#options.changeLog.isWaiting();
+  }
+
   async #run(): Promise<void> {
-    const { ack, client, confirm, onError, onSnapshot, record } = this.#options;
+    const { ack, changeLog, confirm, onError, record } = this.#options;
     try {
-      if (ack.isWorkLeft()) {
-        const positions = ack.unrecorded();
-        const snapshot = await writeLanes(client, positions, this.#options);
-        ack.recorded(positions);
-        ack.visible(snapshot);
-        onSnapshot(snapshot);
+      if (this.#isWorkLeft()) {
+        await this.#writeNext();
+        // A batch that is not full waits for more, unless this is the end.
+        while (this.#isStopped ? changeLog.isWaiting() : changeLog.isFull()) await this.#writeNext();
         await record.reach(ack.confirmable());
       }
       // What moved without work of ours waits for the next heartbeat, since writing it down moves the WAL again.
@@ -81,18 +94,94 @@ export class Bookkeeping {
       confirm(confirmable < record.confirmed() ? confirmable : record.confirmed());
     } catch (error) {
       this.stop();
-      onError(new Error('the lanes table could not be written', { cause: error }));
+      onError(new Error('the lanes and the change log could not be written', { cause: error }));
+    }
+  }
+
+  async #writeNext(): Promise<void> {
+    const { ack, changeLog, onLogged, onSnapshot } = this.#options;
+    const batch = changeLog.next();
+    const { rows, isWhole } = await this.#rowsOf(batch);
+    const positions = ack.unrecorded();
+    const snapshot = await this.#write(rows, positions);
+    ack.recorded(positions);
+    ack.visible(snapshot);
+    onSnapshot(snapshot);
+    if (batch === null || !isWhole) return;
+    changeLog.written(batch);
+    if (batch.type !== 'aside' && batch.upTo !== null) ack.logged(batch.upTo);
+    onLogged();
+  }
+
+  /** What is to be written into the log; `isWhole`: nothing of the batch is left after it. */
+  async #rowsOf(batch: LogBatch | null): Promise<{ readonly rows: readonly LogRow[]; readonly isWhole: boolean }> {
+    if (batch === null) return { rows: [], isWhole: true };
+    switch (batch.type) {
+      case 'rows':
+        return { rows: batch.rows, isWhole: true };
+      case 'aside':
+        await this.#aside.put(batch.rows);
+        return { rows: [], isWhole: true };
+      case 'take-back': {
+        const rows = await this.#aside.take();
+        return { rows: rows.map((row) => ({ ...row, ...batch.commit })), isWhole: rows.length === 0 };
+      }
+    }
+    return unreachable(batch);
+  }
+
+  /** Row by row where the log refuses one of them; the lanes last, so that they never stand without their rows. */
+  async #write(rows: readonly LogRow[], positions: Positions): Promise<PgSnapshot> {
+    const { client } = this.#options;
+    try {
+      return await write(client, rows, positions, this.#options);
+    } catch (error) {
+      if (!isRefusal(error) || rows.length === 0) throw error;
+    }
+    for (const row of rows) await this.#writeRow(row);
+    return await write(client, [], positions, this.#options);
+  }
+
+  async #writeRow(row: LogRow): Promise<void> {
+    const { client, log } = this.#options;
+    try {
+      await write(client, [row], new Map(), this.#options);
+    } catch (error) {
+      if (!isRefusal(error)) throw error;
+      // Without Postgres's message, which may quote the row.
+      const reason = `Postgres refused it: SQLSTATE ${error.code}${error.constraint === undefined ? '' : `, ${error.constraint}`}`;
+      log('error', 'change_log_row_refused', {
+        table: row.table,
+        account: row.account,
+        lsn: formatPgLsn(row.lsn),
+        reason,
+      });
+      await write(client, [withoutData(row, reason)], new Map(), this.#options);
     }
   }
 }
 
-async function writeLanes(
+/** SQLSTATE classes that blame the data: data exception, integrity constraint, program limit, and a trigger's own word. */
+function isRefusal(error: unknown): error is DatabaseError {
+  return error instanceof DatabaseError && /^(?:22|23|54|P0)/.test(error.code ?? '');
+}
+
+async function write(
   client: ClientBase,
+  rows: readonly LogRow[],
   positions: Positions,
   { epoch, term }: { readonly epoch: number; readonly term: number },
 ): Promise<PgSnapshot> {
   const result = await client.query<{ snapshot: string; written: number }>(
-    `with moved as (
+    `with logged as (
+       insert into drawbridge.change_logs
+         (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, old_data, data, reason, subject, vsn)
+       select 'epoch'::timestamptz + committed_us * interval '1 microsecond', $3, lsn, seq, account_id, "table", op,
+              old_data, data, reason, subject, drawbridge.vsn_at(lsn)
+         from json_to_recordset($5::json) as given (committed_us bigint, lsn pg_lsn, seq bigint, account_id uuid,
+              "table" text, op text, old_data jsonb, data jsonb, reason text, subject jsonb)
+       on conflict do nothing),
+     moved as (
        insert into drawbridge.lanes as lane (account_id, epoch, to_lsn, term)
        select account_id, $3, to_lsn, $4 from unnest($1::uuid[], $2::pg_lsn[]) as given (account_id, to_lsn)
        on conflict (account_id) do update
@@ -100,7 +189,13 @@ async function writeLanes(
          where lane.term <= excluded.term
        returning 1)
      select pg_current_snapshot()::text as snapshot, (select count(*)::int from moved) as written`,
-    [[...positions.keys()], [...positions.values()].map(formatPgLsn), epoch, term],
+    [
+      [...positions.keys()],
+      [...positions.values()].map(formatPgLsn),
+      epoch,
+      term,
+      `[${rows.map(logRowJson).join(',')}]`,
+    ],
   );
   const row = must(result.rows[0], 'the answer of the lanes table');
   assert(row.written === positions.size, 'another replicator with a higher term has written the lanes table');

@@ -44,6 +44,10 @@ const variables = {
     schema: v.optional(v.pipe(v.string(), v.regex(/^[a-z0-9_]{1,63}$/)), 'drawbridge'),
     advice: 'set it to a slot name of 1 to 63 lower-case letters, digits and underscores',
   },
+  DRAWBRIDGE_CHANGE_LOG_DAYS: {
+    schema: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{0,3}$/), v.transform(Number)), '90'),
+    advice: 'set it to the number of days that the change log is kept, from 1 to 9999',
+  },
 } as const;
 
 export type Config = {
@@ -54,6 +58,7 @@ export type Config = {
   readonly httpPort: number;
   readonly slot: string;
   readonly leaderTimeoutMs: number;
+  readonly changeLogDays: number;
 };
 
 export const publication = 'drawbridge';
@@ -80,6 +85,7 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     httpPort: read('DRAWBRIDGE_HTTP_PORT', 0),
     slot: read('DRAWBRIDGE_SLOT', ''),
     leaderTimeoutMs: read('DRAWBRIDGE_LEADER_TIMEOUT_MS', 0),
+    changeLogDays: read('DRAWBRIDGE_CHANGE_LOG_DAYS', 0),
   };
   const [message] = faults;
   return message === undefined ? { type: 'ok', config } : { type: 'error', message };

@@ -5,9 +5,10 @@
 import type { ClientBase } from 'pg';
 import { formatPgLsn } from '../protocol/lsn.ts';
 import { Ack } from './ack.ts';
-import { createAssembler, type Assembler, type Transaction } from './assemble.ts';
+import { createAssembler, type Assembler, type Transaction, type TransactionPart } from './assemble.ts';
 import { Bookkeeping, type Remembered } from './bookkeeping.ts';
 import { Carrier } from './carry.ts';
+import { ChangeLog } from './change-log.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { everyAccount, type ResyncAccount, type Steering } from '../protocol/steering.ts';
 import { publication, type Config } from './config.ts';
@@ -50,6 +51,7 @@ export class Pipeline {
   readonly #options: PipelineOptions;
   readonly #lanes: Lanes;
   readonly #ack: Ack;
+  readonly #changeLog = new ChangeLog();
   readonly #carrier: Carrier;
   readonly #snapshots: Snapshots;
   readonly #bookkeeping: Bookkeeping;
@@ -71,10 +73,13 @@ export class Pipeline {
     this.#bookkeeping = new Bookkeeping({
       client,
       ack: this.#ack,
+      changeLog: this.#changeLog,
       epoch: slot.epoch,
       term,
       record,
       confirm: (lsn) => this.#wal?.confirm(lsn),
+      onLogged: () => this.#regulate(),
+      log,
       onSnapshot: (snapshot) => {
         this.#newestXid = snapshot.xmax;
       },
@@ -189,10 +194,16 @@ export class Pipeline {
     const read = this.#assembler.push(this.#decoder.decode(bytes), bytes.length);
     for (const one of read) {
       const xid = widenXid(one.xid32, this.#newestXid);
-      if (one.type === 'part') this.#carrier.carryPart(one, xid);
+      if (one.type === 'part') this.#takePart(one, xid);
       else this.#take(one, xid);
     }
     if (read.length > 0) this.#regulate();
+  }
+
+  #takePart(part: TransactionPart, xid: Xid): void {
+    this.#changeLog.addPart(part);
+    this.#carrier.carryPart(part, xid);
+    this.#bookkeeping.kick();
   }
 
   /** A transaction has left the stream: it is posted before this returns. */
@@ -202,7 +213,8 @@ export class Pipeline {
     );
     const resyncs = steering.flatMap((message) => (message.type === 'resync' ? this.#named(message.account) : []));
     // An account to resynchronize counts as concerned, so that the request outlives a crash before its snapshot.
-    this.#ack.open({ lsn: transaction.lsn, xid, accounts: new Set([...transaction.byAccount.keys(), ...resyncs]) });
+    const accounts = new Set([...transaction.byAccount.keys(), ...resyncs]);
+    this.#ack.open({ lsn: transaction.lsn, xid, accounts, isLogged: !this.#changeLog.add(transaction) });
     this.#carrier.carry(transaction, xid);
     for (const account of resyncs) this.#carrier.perform(resync(this.#lanes, account));
     for (const message of steering) this.#obey(message, transaction);
@@ -230,7 +242,7 @@ export class Pipeline {
   #regulate(): void {
     const wal = this.#wal;
     if (wal === null || this.#state !== 'open') return;
-    const bytes = this.#lanes.windowBytes;
+    const bytes = this.#lanes.windowBytes + this.#changeLog.bytes();
     const isFull = bytes > windowBytesMax * 2 || (bytes > windowBytesMax && !this.#snapshots.isUnderWay());
     if (wal.isPaused() && bytes <= windowBytesMax * 0.6) {
       this.#options.log('info', 'reading_resumed', { bytes });

@@ -46,6 +46,9 @@ export async function preflight(client: ClientBase, publication: string): Promis
   };
 }
 
+/** drawbridge.change_logs, epochs, lanes and streams. */
+const bookkeepingTables = 4;
+
 type Facts = {
   readonly version: number;
   readonly role: string;
@@ -76,7 +79,7 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
             current_setting('synchronous_standby_names') as synchronous_standby_names,
             (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate,
             (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
-              where n.nspname = 'drawbridge' and c.relname in ('epochs', 'lanes', 'streams')) as bookkeeping_tables,
+              where n.nspname = 'drawbridge' and c.relname in ('change_logs', 'epochs', 'lanes', 'streams')) as bookkeeping_tables,
             (select pubinsert and pubupdate and pubdelete and pubtruncate from pg_publication where pubname = $1)
               as publishes_all_operations,
             (select coalesce(json_agg(json_build_object(
@@ -118,7 +121,7 @@ function serverProblems(facts: Facts): readonly string[] {
       `synchronous_standby_names is ${JSON.stringify(facts.synchronous_standby_names)}, which makes every COMMIT wait for this replicator: list the real standbys by name.`,
     );
   }
-  if (facts.bookkeeping_tables !== 3) {
+  if (facts.bookkeeping_tables !== bookkeepingTables) {
     problems.push('The migrations are not applied: run `npm run migrate` with DATABASE_URL of the owner.');
   }
   return problems;
@@ -133,7 +136,9 @@ function waitsForUs(synchronousStandbyNames: string): boolean {
 function publicationProblems(facts: Facts, publication: string): readonly string[] {
   if (facts.publishes_all_operations === null) {
     const migrate = 'run `npm run migrate` with DATABASE_URL of the owner';
-    return facts.bookkeeping_tables === 3 ? [`The publication ${publication} is missing: ${migrate}.`] : [];
+    return facts.bookkeeping_tables === bookkeepingTables
+      ? [`The publication ${publication} is missing: ${migrate}.`]
+      : [];
   }
   const problems: string[] = [];
   if (!facts.publishes_all_operations) {

@@ -8,6 +8,7 @@ import { FencedError } from './carry.ts';
 import { publication, type Config } from './config.ts';
 import { clientConfig, describeConnectFault, endClient } from './connection.ts';
 import { acquireLeadership } from './leader.ts';
+import { keepLogPartitions } from './log-partitions.ts';
 import { messageOf, type Log } from './log.ts';
 import { Pipeline } from './pipeline.ts';
 import { createPost, type Post } from './post.ts';
@@ -113,6 +114,7 @@ async function lead(
   closers.push(() => clearInterval(watch));
   const { record, run, slot, term } = await begin(session, server, post);
   session.leads.term = term;
+  closers.push(await keepLogPartitions({ client, keepDays: config.changeLogDays, log }));
   const remembered = await readLanes(client, slot.epoch, slot.opened === null ? [] : await post.accounts());
   lifetime.throwIfAborted();
   const pipeline = new Pipeline({

@@ -11,7 +11,7 @@ test('[P1.14] R2 R3 R4 a commit is confirmable only when it is durable, recorded
   const steps: readonly ((ack: Ack) => void)[] = [(ack) => record(ack, [A, 10n]), (ack) => see(ack, 5n)];
   for (const order of [steps, steps.toReversed()]) {
     const ack = new Ack(1n, new Map());
-    ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+    open(ack, 10n, 5n, [A]);
     order[0]?.(ack);
     expect(ack.confirmable()).toBe(1n);
     order[1]?.(ack);
@@ -21,7 +21,7 @@ test('[P1.14] R2 R3 R4 a commit is confirmable only when it is durable, recorded
 
 test('[P1.15] R3 a durable position is not confirmable before the lanes table holds it', () => {
   const ack = new Ack(1n, new Map());
-  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+  open(ack, 10n, 5n, [A]);
   ack.durable(A, 10n);
   see(ack, 5n);
 
@@ -32,8 +32,8 @@ test('[P1.15] R3 a durable position is not confirmable before the lanes table ho
 
 test('[P1.16] R4 a commit that is still in progress for others is not confirmable, nor is any after it', () => {
   const ack = new Ack(1n, new Map());
-  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
-  ack.open({ lsn: 20n, xid: 6n, accounts: [A] });
+  open(ack, 10n, 5n, [A]);
+  open(ack, 20n, 6n, [A]);
   record(ack, [A, 20n]);
   ack.visible({ xmin: 5n, xmax: 9n, inProgress: new Set([5n]) });
 
@@ -42,12 +42,12 @@ test('[P1.16] R4 a commit that is still in progress for others is not confirmabl
   expect([ack.confirmable(), ack.unseen()]).toEqual([20n, []]);
 });
 
-test('[P1.17] R5 R6 a commit that concerns nobody is complete at once, and waits for those before it', () => {
+test('[P1.17] R6 R7 a commit that concerns nobody is complete at once, and waits for those before it', () => {
   const ack = new Ack(1n, new Map());
-  ack.open({ lsn: 10n, xid: 5n, accounts: [] });
+  open(ack, 10n, 5n, []);
   expect(ack.confirmable()).toBe(10n);
-  ack.open({ lsn: 20n, xid: 6n, accounts: [A] });
-  ack.open({ lsn: 30n, xid: 7n, accounts: [] });
+  open(ack, 20n, 6n, [A]);
+  open(ack, 30n, 7n, []);
   expect(ack.confirmable()).toBe(10n);
   record(ack, [A, 20n]);
   see(ack, 6n);
@@ -56,7 +56,7 @@ test('[P1.17] R5 R6 a commit that concerns nobody is complete at once, and waits
 
 test('[P1.18] R2 a commit of two accounts waits for both', () => {
   const ack = new Ack(1n, new Map());
-  ack.open({ lsn: 10n, xid: 5n, accounts: [A, B] });
+  open(ack, 10n, 5n, [A, B]);
   see(ack, 5n);
   record(ack, [A, 10n]);
   expect(ack.confirmable()).toBe(1n);
@@ -64,13 +64,13 @@ test('[P1.18] R2 a commit of two accounts waits for both', () => {
   expect(ack.confirmable()).toBe(10n);
 });
 
-test('[P1.19] R7 the position of a keepalive counts only while nothing is received or incomplete', () => {
+test('[P1.19] R8 the position of a keepalive counts only while nothing is received or incomplete', () => {
   const ack = new Ack(1n, new Map());
   ack.keepalive(5n, true);
   expect(ack.confirmable()).toBe(1n);
   ack.keepalive(5n, false);
   expect(ack.confirmable()).toBe(5n);
-  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+  open(ack, 10n, 5n, [A]);
   ack.keepalive(20n, false);
   expect(ack.confirmable()).toBe(5n);
   record(ack, [A, 10n]);
@@ -81,7 +81,7 @@ test('[P1.19] R7 the position of a keepalive counts only while nothing is receiv
 
 test('[P1.20] a commit that is read again after a restart and was recorded before it needs only to be seen', () => {
   const ack = new Ack(1n, new Map([[A, 10n]]));
-  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+  open(ack, 10n, 5n, [A]);
 
   expect(ack.unseen()).toEqual([5n]);
   see(ack, 5n);
@@ -90,15 +90,49 @@ test('[P1.20] a commit that is read again after a restart and was recorded befor
 
 test('[P1.21] R1 commits out of order, and records of what is not durable, are mistakes of ours', () => {
   const ack = new Ack(1n, new Map());
-  ack.open({ lsn: 10n, xid: 5n, accounts: [A] });
+  open(ack, 10n, 5n, [A]);
 
-  expect(() => ack.open({ lsn: 10n, xid: 6n, accounts: [A] })).toThrow('in the order of their LSNs');
+  expect(() => open(ack, 10n, 6n, [A])).toThrow('in the order of their LSNs');
   expect(() => ack.recorded(new Map([[A, 10n]]))).toThrow('only durable positions');
+});
+
+test('[P1.300] R5 R6 a commit is confirmable only when the change log holds its rows, nor is any after it', () => {
+  const ack = new Ack(1n, new Map());
+  ack.open({ lsn: 10n, xid: 5n, accounts: [A], isLogged: false });
+  ack.open({ lsn: 20n, xid: 6n, accounts: [A], isLogged: false });
+  open(ack, 30n, 7n, []);
+  record(ack, [A, 20n]);
+  see(ack, 6n);
+
+  expect(ack.confirmable()).toBe(1n);
+  ack.keepalive(40n, false);
+  expect(ack.confirmable()).toBe(1n);
+  ack.logged(10n);
+  expect(ack.confirmable()).toBe(10n);
+  ack.logged(20n);
+  expect(ack.confirmable()).toBe(30n);
+});
+
+test('[P1.301] R6 a commit that concerns no account but has rows for the log waits for it alone', () => {
+  const ack = new Ack(1n, new Map());
+  ack.open({ lsn: 10n, xid: 5n, accounts: [], isLogged: false });
+
+  expect([ack.confirmable(), ack.unseen()]).toEqual([1n, []]);
+  ack.logged(10n);
+  expect(ack.confirmable()).toBe(10n);
 });
 
 const accounts = [A, B, asAccountId('c')];
 const step = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ type: fc.constant('open' as const), accounts: fc.subarray(accounts) }) },
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      type: fc.constant('open' as const),
+      accounts: fc.subarray(accounts),
+      isLogged: fc.boolean(),
+    }),
+  },
+  { weight: 3, arbitrary: fc.record({ type: fc.constant('log' as const), back: fc.nat(3) }) },
   {
     weight: 3,
     arbitrary: fc.record({
@@ -130,6 +164,7 @@ test('[P1.22] over any history the confirmable position equals the slow definiti
       for (const account of accounts) applyStep(ack, model, { type: 'durable', account, back: 0 });
       applyStep(ack, model, { type: 'record' });
       applyStep(ack, model, { type: 'see', hidden: [] });
+      applyStep(ack, model, { type: 'log', back: 0 });
       expect(ack.confirmable()).toBeGreaterThanOrEqual(model.commits.at(-1)?.lsn ?? 0n);
       expect(ack.incompleteCount()).toBe(0);
     }),
@@ -143,17 +178,19 @@ type ModelCommit = {
   readonly xid: bigint;
   readonly accounts: readonly AccountId[];
   isSeen: boolean;
+  isLogged: boolean;
 };
 
-/** The definition as it reads in R1 to R7, recomputed from the whole history each time. */
+/** The definition as it reads in R1 to R8, recomputed from the whole history each time. */
 function createModel() {
   const commits: ModelCommit[] = [];
   const durable = new Map<AccountId, bigint>();
   const recorded = new Map<AccountId, bigint>();
   let watermark = 0n;
   const isComplete = (commit: ModelCommit): boolean =>
-    commit.accounts.length === 0 ||
-    (commit.isSeen && commit.accounts.every((account) => (recorded.get(account) ?? -1n) >= commit.lsn));
+    commit.isLogged &&
+    (commit.accounts.length === 0 ||
+      (commit.isSeen && commit.accounts.every((account) => (recorded.get(account) ?? -1n) >= commit.lsn)));
   return {
     commits,
     durable,
@@ -177,8 +214,9 @@ function applyStep(ack: Ack, model: ReturnType<typeof createModel>, given: Step)
     case 'open': {
       const lsn = (lastLsn > ack.confirmable() ? lastLsn : ack.confirmable()) + 10n;
       const xid = BigInt(model.commits.length);
-      ack.open({ lsn, xid, accounts: given.accounts });
-      model.commits.push({ lsn, xid, accounts: given.accounts, isSeen: false });
+      const { accounts: concerned, isLogged } = given;
+      ack.open({ lsn, xid, accounts: concerned, isLogged });
+      model.commits.push({ lsn, xid, accounts: concerned, isSeen: false, isLogged });
       return;
     }
     case 'durable': {
@@ -198,11 +236,22 @@ function applyStep(ack: Ack, model: ReturnType<typeof createModel>, given: Step)
       for (const commit of model.commits) commit.isSeen ||= !inProgress.has(commit.xid);
       return;
     }
+    case 'log': {
+      const lsn = model.commits.at(-1 - given.back)?.lsn ?? 0n;
+      ack.logged(lsn);
+      for (const commit of model.commits) commit.isLogged ||= commit.lsn <= lsn;
+      return;
+    }
     case 'keepalive':
       ack.keepalive(lastLsn + 5n, given.isOpen);
       if (!given.isOpen) model.keepalive(lastLsn + 5n);
       return;
   }
+}
+
+/** A commit without rows for the log. */
+function open(ack: Ack, lsn: bigint, xid: bigint, accounts: readonly AccountId[]): void {
+  ack.open({ lsn, xid, accounts, isLogged: true });
 }
 
 function record(ack: Ack, ...positions: readonly [AccountId, bigint][]): void {

@@ -15,6 +15,7 @@ test('[P15.16] what is not set has a default, and of several keys the first sign
       httpPort: 9464,
       slot: 'drawbridge',
       leaderTimeoutMs: 2_500,
+      changeLogDays: 90,
       ingestKeys: ['first-key-0123456789-0123456789-01', 'second-key-0123456789-0123456789'],
     },
   });
@@ -42,6 +43,7 @@ test.each([
   ['DRAWBRIDGE_LEADER_TIMEOUT_MS', '499'],
   ['DRAWBRIDGE_LEADER_TIMEOUT_MS', '60001'],
   ['DRAWBRIDGE_SLOT', 'Not-A-Slot'],
+  ['DRAWBRIDGE_CHANGE_LOG_DAYS', '09'],
 ])('[P15.18] %s = %j gives one sentence that says how to set it and does not repeat the value', (name, value) => {
   const parsed = parseConfig({ ...whole, [name]: value });
 

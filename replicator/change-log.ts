@@ -1,0 +1,216 @@
+// What waits to be written to drawbridge.change_logs: a row for each change of each transaction, in stream order.
+//
+// Pure; bookkeeping.ts writes. A transaction's rows name its commit, its subject and their own seq, so the same stream gives
+// the same rows on every replay. Data is redacted before it is kept. What is kept counts against the reader's window. Rows of a
+// transaction that comes in parts cannot name its end yet: they are put aside, outside of this process, and taken back when
+// it is known.
+import * as v from 'valibot';
+import { unreachable } from '../protocol/assert.ts';
+import type { AccountId } from '../protocol/ids.ts';
+import { formatPgLsn, type Lsn } from '../protocol/lsn.ts';
+import type { TableName } from '../protocol/tables.ts';
+import type { Change } from '../protocol/commit.ts';
+import type { Transaction, TransactionPart } from './assemble.ts';
+import { redact } from './redact.ts';
+import { messagePrefix } from '../protocol/steering.ts';
+
+/** A batch is closed at either; a single larger row is a batch of its own. */
+export const batchRowsMax = 500;
+const batchBytesMax = 4 * 1024 * 1024;
+/** A row beyond it is logged without its data. */
+const rowBytesMax = 16 * 1024 * 1024;
+
+/** A row that does not name its commit yet. */
+export type PartRow = {
+  /** Microseconds since 1970-01-01 UTC. */
+  readonly committedAtUs: number;
+  readonly seq: number;
+  /** Null where the change concerns every account. */
+  readonly account: AccountId | null;
+  readonly table: TableName;
+  readonly op: 'insert' | 'update' | 'delete' | 'truncate';
+  /** JSON texts. */
+  readonly oldData: string | null;
+  readonly data: string | null;
+  /** Why there is no data where the op would have some. */
+  readonly reason: string | null;
+};
+
+/** What all rows of one commit say; `subject` is JSON text. */
+export type LogCommit = { readonly lsn: Lsn; readonly subject: string | null };
+
+export type LogRow = PartRow & LogCommit;
+
+/** Every commit up to `upTo` is logged once the batch is; null when it completes none. */
+export type LogBatch =
+  | { readonly type: 'rows'; readonly rows: readonly LogRow[]; readonly upTo: Lsn | null }
+  | { readonly type: 'aside'; readonly rows: readonly PartRow[] }
+  /** Everything that was put aside is of this commit. */
+  | { readonly type: 'take-back'; readonly commit: LogCommit; readonly upTo: Lsn | null };
+
+type Queued = { readonly bytes: number } & (
+  | { readonly type: 'row'; readonly row: LogRow; readonly isLast: boolean }
+  | { readonly type: 'part-row'; readonly row: PartRow }
+  | { readonly type: 'take-back'; readonly commit: LogCommit; readonly isLast: boolean }
+);
+
+export class ChangeLog {
+  readonly #queue: Queued[] = [];
+  #bytes = 0;
+
+  /** Keeps the rows of some changes of a transaction that is not complete. */
+  addPart({ account, changes, committedAtUs }: TransactionPart): void {
+    for (const change of changes) {
+      if (change.op === 'truncate') continue;
+      const row = bounded(partRow(account, committedAtUs, change));
+      this.#push({ type: 'part-row', row, bytes: bytesOf(row) });
+    }
+  }
+
+  /** Keeps the rows of a transaction, or those that its parts have left; says whether it has any. */
+  add(transaction: Transaction): boolean {
+    const commit = { lsn: transaction.lsn, subject: subjectOf(transaction.messages) };
+    const rows = rowsOf(transaction);
+    const hasParts = transaction.partsByAccount.size > 0;
+    if (hasParts) this.#push({ type: 'take-back', commit, isLast: rows.length === 0, bytes: 0 });
+    for (const [index, row] of rows.entries()) {
+      const kept = { ...bounded(row), ...commit };
+      const bytes = bytesOf(kept) + (commit.subject?.length ?? 0);
+      this.#push({ type: 'row', row: kept, isLast: index === rows.length - 1, bytes });
+    }
+    return hasParts || rows.length > 0;
+  }
+
+  /** What is to be written first; null when nothing waits. It counts as waiting until `written`. */
+  next(): LogBatch | null {
+    const [first] = this.#queue;
+    if (first === undefined) return null;
+    switch (first.type) {
+      case 'row': {
+        const items = this.#run((queued) => queued.type === 'row');
+        const upTo = items.findLast(({ isLast }) => isLast)?.row.lsn ?? null;
+        return { type: 'rows', rows: items.map(({ row }) => row), upTo };
+      }
+      case 'part-row':
+        return { type: 'aside', rows: this.#run((queued) => queued.type === 'part-row').map(({ row }) => row) };
+      case 'take-back':
+        return { type: 'take-back', commit: first.commit, upTo: first.isLast ? first.commit.lsn : null };
+    }
+    return unreachable(first);
+  }
+
+  /** The batch is where it belongs, committed. */
+  written(batch: LogBatch): void {
+    const count = batch.type === 'take-back' ? 1 : batch.rows.length;
+    for (const { bytes } of this.#queue.splice(0, count)) this.#bytes -= bytes;
+  }
+
+  isWaiting(): boolean {
+    return this.#queue.length > 0;
+  }
+
+  /** Whether what is first need not wait for more. */
+  isFull(): boolean {
+    return this.#queue.length >= batchRowsMax || this.#queue[0]?.type === 'take-back';
+  }
+
+  bytes(): number {
+    return this.#bytes;
+  }
+
+  #push(queued: Queued): void {
+    this.#queue.push(queued);
+    this.#bytes += queued.bytes;
+  }
+
+  /** The first items of one kind, as many as a batch holds. */
+  #run<Kind extends Queued>(isOfKind: (queued: Queued) => queued is Kind): readonly Kind[] {
+    const items: Kind[] = [];
+    let bytes = 0;
+    for (const queued of this.#queue) {
+      bytes += queued.bytes;
+      if (!isOfKind(queued) || items.length === batchRowsMax || (items.length > 0 && bytes > batchBytesMax)) break;
+      items.push(queued);
+    }
+    return items;
+  }
+}
+
+/** The row as the table takes it when it refuses the data. */
+export function withoutData<Row extends PartRow>(row: Row, reason: string): Row {
+  return { ...row, oldData: null, data: null, reason };
+}
+
+/** The record that `json_to_recordset` reads. */
+export function logRowJson(row: LogRow): string {
+  const { lsn, committedAtUs, seq, account, table, op, oldData, data, subject, reason } = row;
+  const plain = { committed_us: committedAtUs, lsn: formatPgLsn(lsn), seq, account_id: account, table, op, reason };
+  return `${JSON.stringify(plain).slice(0, -1)},"old_data":${oldData},"data":${data},"subject":${subject}}`;
+}
+
+function rowsOf({ committedAtUs, byAccount, truncates }: Transaction): readonly PartRow[] {
+  const nothing = { oldData: null, data: null, reason: null };
+  const rows: PartRow[] = truncates.map(({ seq, table }) => ({
+    ...nothing,
+    committedAtUs,
+    seq,
+    account: null,
+    table,
+    op: 'truncate',
+  }));
+  for (const [account, changes] of byAccount) {
+    for (const change of changes) {
+      if (change.op !== 'truncate') rows.push(partRow(account, committedAtUs, change));
+    }
+  }
+  return rows;
+}
+
+function partRow(account: AccountId, committedAtUs: number, change: Exclude<Change, { op: 'truncate' }>): PartRow {
+  const { op, seq, table } = change;
+  const oldData = 'old' in change ? redact(table, change.old) : null;
+  const data = 'new' in change ? redact(table, change.new) : null;
+  return { committedAtUs, seq, account, table, op, oldData, data, reason: null };
+}
+
+function bounded(row: PartRow): PartRow {
+  return bytesOf(row) > rowBytesMax ? withoutData(row, `its data is larger than ${rowBytesMax} bytes`) : row;
+}
+
+const subjectBytesMax = 4_096;
+const text = v.nullish(v.string(), null);
+const subjectMessage = v.pipe(
+  v.string(),
+  v.maxBytes(subjectBytesMax),
+  v.parseJson(),
+  v.object({
+    type: v.literal('subject'),
+    subject: v.object({
+      role: v.string(),
+      application: text,
+      address: text,
+      name: v.optional(v.string()),
+      reason: v.optional(v.nullable(v.string())),
+    }),
+  }),
+);
+
+/** What act_as said last, else what the first statement said of its session; null when nothing was said. */
+function subjectOf(messages: Transaction['messages']): string | null {
+  const subjects = messages.flatMap(({ prefix, content }) => {
+    const parsed = prefix === messagePrefix ? v.safeParse(subjectMessage, content) : null;
+    return parsed?.success === true ? [parsed.output.subject] : [];
+  });
+  const subject = subjects.findLast(({ name }) => name !== undefined) ?? subjects[0];
+  return subject === undefined ? null : JSON.stringify(subject);
+}
+
+const rowOverheadBytes = 200;
+
+function bytesOf({ oldData, data }: PartRow): number {
+  return rowOverheadBytes + byteLength(oldData) + byteLength(data);
+}
+
+function byteLength(json: string | null): number {
+  return json === null ? 0 : Buffer.byteLength(json);
+}
