@@ -62,7 +62,7 @@ function foundByIds({ account, things }: Wanted): Found | null {
 async function find(db: Client, wanted: Wanted) {
   let account = wanted.account === null ? null : await findAccount(db, wanted.account);
   const things: Partial<Record<Kind, string>> = {};
-  for (const kind of ['client', 'actor', 'resource'] as const) {
+  for (const kind of ['client', 'actor', 'gateway', 'resource'] as const) {
     const text = wanted.things[kind];
     if (text === undefined) continue;
     const found = await findOfKind(db, kind, account, text);

@@ -71,10 +71,11 @@ export async function findIdentity(db: Client, account: Account, text: string): 
   );
 }
 
-/** The kinds of rows that `explain` and `access` are asked of: their table, and the columns that people know them by. */
+/** The kinds of rows that `explain`, `access` and `cut` are asked of: their table, and the columns that people know them by. */
 const kinds = {
   client: { table: 'clients', names: ['name', 'external_id'] },
   actor: { table: 'actors', names: ['name'] },
+  gateway: { table: 'gateways', names: ['name', 'external_id'] },
   resource: { table: 'resources', names: ['name'] },
 } as const;
 export type Kind = keyof typeof kinds;

@@ -2,6 +2,7 @@
 // on standard error, without a stack.
 import { UsageError } from '../dev/command.ts';
 import { program, type Command, type Outcome } from './command.ts';
+import { cut } from './cut.ts';
 import { commandHelp, overview } from './help.ts';
 import { access } from './access.ts';
 import { explain } from './explain.ts';
@@ -13,7 +14,7 @@ import { printable } from './table.ts';
 import { tokenCreate } from './token-create.ts';
 import { tokenRevoke } from './token-revoke.ts';
 
-const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, resync, sql];
+const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, resync, cut, sql];
 
 export type Surroundings = {
   readonly env: Readonly<Record<string, string | undefined>>;

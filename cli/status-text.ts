@@ -1,7 +1,8 @@
 // `drawbridge status` for people: a line a part, a line an account, and below them what is wrong.
 import { formatPgLsn, textToLsn, type LsnText } from '../protocol/lsn.ts';
 import { accountLabel } from './find.ts';
-import { renderTable, type Column } from './table.ts';
+import { printable, renderTable, type Column } from './table.ts';
+import type { Hold } from '../protocol/holds.ts';
 import type { AccountStatus, Status } from './status.ts';
 
 const partColumns: readonly Column[] = ['PART', 'STATE', ''].map((name) => ({ name, align: 'left' }));
@@ -26,7 +27,14 @@ export function renderStatus(status: Status): string {
   if (unwell.length > 0) {
     blocks.push(unwell.map((account) => `${accountLabel(account)}: ${account.problem}`).join('\n'));
   }
+  const held = accounts.flatMap((account) => (account.object?.holds ?? []).map((hold) => heldLine(account, hold)));
+  if (held.length > 0) blocks.push(held.join('\n'));
   return blocks.join('\n\n');
+}
+
+function heldLine(account: AccountStatus, { kind, id, at, by, reason }: Hold): string {
+  const since = at === 0 ? 'an unknown time' : new Date(at).toISOString();
+  return `${accountLabel(account)}: the ${kind} ${id} is held at the edge since ${since} by ${printable(by)}${reason === null ? '' : ` (${printable(reason)})`}`;
 }
 
 function partRows({ database, slot, replicator, worker }: Status): string[][] {

@@ -25,6 +25,8 @@ export type System = {
   readonly workerUrl: string;
   /** `DRAWBRIDGE_TOKEN_KEYS` of the worker. */
   readonly tokenKeys: string;
+  /** `DRAWBRIDGE_INGEST_KEY` of worker and replicator. */
+  readonly ingestKey: string;
   readonly killReplicator: () => Promise<void>;
   /** Starts the replicator, if it is not running, and waits until it streams. */
   readonly startReplicator: () => Promise<void>;
@@ -81,6 +83,7 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
       databaseUrl: ownerUrl,
       workerUrl,
       tokenKeys: shared.DRAWBRIDGE_TOKEN_KEYS,
+      ingestKey: shared.DRAWBRIDGE_INGEST_KEY,
       killReplicator: replicator.kill,
       startReplicator,
       killWorker: worker.kill,
