@@ -14,6 +14,7 @@ const readiness = v.object({
   term: v.optional(v.number()),
   lanes: v.optional(v.number()),
   held: v.optional(v.number()),
+  parked: v.optional(v.number()),
 });
 export type ReplicatorFacts = v.InferOutput<typeof readiness>;
 export type WorkerFacts = { readonly url: string };

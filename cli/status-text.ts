@@ -46,11 +46,11 @@ function partRows({ database, slot, replicator, worker }: Status): string[][] {
       ({ name, active, lagBytes, retainedBytes }) =>
         `${name}, ${active ? 'active' : 'inactive'}, ${bytes(lagBytes)} behind, ${bytes(retainedBytes)} of WAL kept`,
     ),
-    row('replicator', replicator, ({ leader, streaming, epoch, term, lanes, held }) =>
+    row('replicator', replicator, ({ leader, streaming, epoch, term, lanes, held, parked }) =>
       [
         leader ? 'leads' : 'does not lead',
         streaming ? 'streams' : 'does not stream',
-        ...counted({ epoch, term, lanes, held }),
+        ...counted({ epoch, term, lanes, held, parked }),
       ].join(', '),
     ),
     row('worker', worker, ({ url }) => url),

@@ -11,6 +11,8 @@
 //     logged.
 // R7  Confirmable is the end of the longest run of complete commits from the start; it never goes back.
 // R8  A keepalive's position is confirmable only while no transaction is being received and every commit is complete.
+// R9  A commit does not wait for an account that the lanes table holds as parked. From the marker of its snapshot on commits
+//     wait for it again, and once that fails no longer.
 import { assert } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import type { Lsn } from '../protocol/lsn.ts';
@@ -32,6 +34,8 @@ export class Ack {
   readonly #durable: Map<AccountId, Lsn>;
   readonly #recorded: Map<AccountId, Lsn>;
   readonly #unrecorded = new Map<AccountId, Lsn>();
+  /** Accounts that nothing waits for. */
+  readonly #parked: Set<AccountId>;
   readonly #waitingByAccount = new Map<AccountId, Entry[]>();
   // Only what is incomplete is kept, in stream order, so a stuck lane costs its own commits and not those of all others.
   readonly #incomplete = new Set<Entry>();
@@ -40,8 +44,9 @@ export class Ack {
   #watermark: Lsn;
   #lastOpened = 0n;
 
-  /** `confirmed` is the slot's own position, `positions` the lanes table's, both as they stand at the start. */
-  constructor(confirmed: Lsn, positions: Positions) {
+  /** `confirmed` is the slot's own position, the others are the lanes table's, all as they stand at the start. */
+  constructor(confirmed: Lsn, positions: Positions, parked: Iterable<AccountId> = []) {
+    this.#parked = new Set(parked);
     this.#watermark = confirmed;
     this.#durable = new Map(positions);
     this.#recorded = new Map(positions);
@@ -57,7 +62,7 @@ export class Ack {
     const { lsn, xid, isLogged } = commit;
     assert(lsn > this.#lastOpened, 'commits leave the stream in the order of their LSNs');
     const concerned = [...commit.accounts];
-    const waitsFor = concerned.filter((account) => (this.#recorded.get(account) ?? -1n) < lsn);
+    const waitsFor = concerned.filter((account) => !this.#isReached(account, lsn));
     const isSeen = concerned.length === 0;
     const entry = { before: this.#lastOpened, lsn, xid, waitsFor: waitsFor.length, isSeen, isLogged };
     this.#lastOpened = lsn;
@@ -70,6 +75,23 @@ export class Ack {
     if (!isLogged) this.#unlogged.push(entry);
     if (!isSeen || !isLogged) this.#incomplete.add(entry);
     this.#advance();
+  }
+
+  /** The lanes table holds the account as parked, committed. */
+  release(account: AccountId): void {
+    this.#parked.add(account);
+    const waiting = this.#waitingByAccount.get(account) ?? [];
+    this.#waitingByAccount.delete(account);
+    for (const entry of waiting) {
+      entry.waitsFor -= 1;
+      this.#settle(entry);
+    }
+    this.#advance();
+  }
+
+  /** The marker of the parked account's snapshot has left the stream. */
+  expect(account: AccountId): void {
+    this.#parked.delete(account);
   }
 
   /** The account's object holds everything up to `lsn` durably. */
@@ -145,6 +167,10 @@ export class Ack {
 
   incompleteCount(): number {
     return this.#incomplete.size;
+  }
+
+  #isReached(account: AccountId, lsn: Lsn): boolean {
+    return this.#parked.has(account) || (this.#recorded.get(account) ?? -1n) >= lsn;
   }
 
   #pass(account: AccountId, lsn: Lsn): void {

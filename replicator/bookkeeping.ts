@@ -30,14 +30,19 @@ export type BookkeepingOptions = {
   readonly log: Log;
   /** Called with each snapshot that was taken on the primary. */
   readonly onSnapshot: (snapshot: PgSnapshot) => void;
+  /** The table says that this account is parked. */
+  readonly onParked: (account: AccountId) => void;
   readonly onError: (error: Error) => void;
 };
+
+type Park = { readonly position: Lsn | null; readonly reason: string };
 
 const intervalMsMin = 100;
 
 export class Bookkeeping {
   readonly #options: BookkeepingOptions;
   readonly #aside: LogAside;
+  readonly #parks = new Map<AccountId, Park>();
   #timer: NodeJS.Timeout | null = null;
   #running: Promise<void> | null = null;
   #isStopped = false;
@@ -52,6 +57,12 @@ export class Bookkeeping {
   kick(): void {
     if (this.#isStopped || this.#timer !== null || this.#running !== null) return;
     this.#timer = setTimeout(() => this.#begin(), Math.max(0, this.#endedAtMs + intervalMsMin - performance.now()));
+  }
+
+  /** The account shall be recorded as parked. */
+  park(account: AccountId, park: Park): void {
+    this.#parks.set(account, park);
+    this.kick();
   }
 
   stop(): void {
@@ -77,7 +88,8 @@ export class Bookkeeping {
   }
 
   #isWorkLeft(): boolean {
-    return this.#options.ack.isWorkLeft() || this.#options.changeLog.isWaiting();
+    const { ack, changeLog } = this.#options;
+    return ack.isWorkLeft() || changeLog.isWaiting() || this.#parks.size > 0;
   }
 
   async #run(): Promise<void> {
@@ -103,14 +115,22 @@ export class Bookkeeping {
     const batch = changeLog.next();
     const { rows, isWhole } = await this.#rowsOf(batch);
     const positions = ack.unrecorded();
-    const snapshot = await this.#write(rows, positions);
+    const parks = new Map(this.#parks);
+    const snapshot = await this.#write(rows, laneRows(positions, parks));
     ack.recorded(positions);
+    for (const account of parks.keys()) this.#hasParked(account);
     ack.visible(snapshot);
     onSnapshot(snapshot);
     if (batch === null || !isWhole) return;
     changeLog.written(batch);
     if (batch.type !== 'aside' && batch.upTo !== null) ack.logged(batch.upTo);
     onLogged();
+  }
+
+  #hasParked(account: AccountId): void {
+    this.#parks.delete(account);
+    this.#options.ack.release(account);
+    this.#options.onParked(account);
   }
 
   /** What is to be written into the log; `isWhole`: nothing of the batch is left after it. */
@@ -131,21 +151,21 @@ export class Bookkeeping {
   }
 
   /** Row by row where the log refuses one of them; the lanes last, so that they never stand without their rows. */
-  async #write(rows: readonly LogRow[], positions: Positions): Promise<PgSnapshot> {
+  async #write(rows: readonly LogRow[], lanes: readonly LaneRow[]): Promise<PgSnapshot> {
     const { client } = this.#options;
     try {
-      return await write(client, rows, positions, this.#options);
+      return await write(client, rows, lanes, this.#options);
     } catch (error) {
       if (!isRefusal(error) || rows.length === 0) throw error;
     }
     for (const row of rows) await this.#writeRow(row);
-    return await write(client, [], positions, this.#options);
+    return await write(client, [], lanes, this.#options);
   }
 
   async #writeRow(row: LogRow): Promise<void> {
     const { client, log } = this.#options;
     try {
-      await write(client, [row], new Map(), this.#options);
+      await write(client, [row], [], this.#options);
     } catch (error) {
       if (!isRefusal(error)) throw error;
       // Without Postgres's message, which may quote the row.
@@ -156,9 +176,21 @@ export class Bookkeeping {
         lsn: formatPgLsn(row.lsn),
         reason,
       });
-      await write(client, [withoutData(row, reason)], new Map(), this.#options);
+      await write(client, [withoutData(row, reason)], [], this.#options);
     }
   }
+}
+
+/** A row of the lanes table: how far the lane is, and why it is parked if it is. */
+type LaneRow = { readonly account: AccountId; readonly lsn: Lsn; readonly parked: string | null };
+
+/** An account among `parks` ends as parked, with its position where it has one. */
+function laneRows(positions: Positions, parks: ReadonlyMap<AccountId, Park>): readonly LaneRow[] {
+  return [...new Set([...positions.keys(), ...parks.keys()])].map((account) => ({
+    account,
+    lsn: positions.get(account) ?? parks.get(account)?.position ?? 0n,
+    parked: parks.get(account)?.reason ?? null,
+  }));
 }
 
 /** SQLSTATE classes that blame the data: data exception, integrity constraint, program limit, and a trigger's own word. */
@@ -169,7 +201,7 @@ function isRefusal(error: unknown): error is DatabaseError {
 async function write(
   client: ClientBase,
   rows: readonly LogRow[],
-  positions: Positions,
+  lanes: readonly LaneRow[],
   { epoch, term }: { readonly epoch: number; readonly term: number },
 ): Promise<PgSnapshot> {
   const result = await client.query<{ snapshot: string; written: number }>(
@@ -182,23 +214,26 @@ async function write(
               "table" text, op text, old_data jsonb, data jsonb, reason text, subject jsonb)
        on conflict do nothing),
      moved as (
-       insert into drawbridge.lanes as lane (account_id, epoch, to_lsn, term)
-       select account_id, $3, to_lsn, $4 from unnest($1::uuid[], $2::pg_lsn[]) as given (account_id, to_lsn)
+       insert into drawbridge.lanes as lane (account_id, epoch, to_lsn, state, reason, term)
+       select account_id, $3, to_lsn, case when reason is null then 'live' else 'parked' end, reason, $4
+         from unnest($1::uuid[], $2::pg_lsn[], $6::text[]) as given (account_id, to_lsn, reason)
        on conflict (account_id) do update
-         set epoch = excluded.epoch, to_lsn = excluded.to_lsn, term = excluded.term, updated_at = now()
+         set epoch = excluded.epoch, to_lsn = excluded.to_lsn, state = excluded.state, reason = excluded.reason,
+             term = excluded.term, updated_at = now()
          where lane.term <= excluded.term
        returning 1)
      select pg_current_snapshot()::text as snapshot, (select count(*)::int from moved) as written`,
     [
-      [...positions.keys()],
-      [...positions.values()].map(formatPgLsn),
+      lanes.map(({ account }) => account),
+      lanes.map(({ lsn }) => formatPgLsn(lsn)),
       epoch,
       term,
       `[${rows.map(logRowJson).join(',')}]`,
+      lanes.map(({ parked }) => parked),
     ],
   );
   const row = must(result.rows[0], 'the answer of the lanes table');
-  assert(row.written === positions.size, 'another replicator with a higher term has written the lanes table');
+  assert(row.written === lanes.length, 'another replicator with a higher term has written the lanes table');
   return parsePgSnapshot(row.snapshot);
 }
 
@@ -214,6 +249,8 @@ export async function readTermFloor(client: ClientBase): Promise<number> {
 export type Remembered = {
   /** Positions of lanes in this epoch. */
   readonly positions: Positions;
+  /** Why each account is parked in this epoch. */
+  readonly parked: ReadonlyMap<AccountId, string>;
   /** Accounts that exist, once had a lane or have an object, and have no position in this epoch. */
   readonly withoutHistory: readonly AccountId[];
   readonly snapshot: PgSnapshot;
@@ -225,22 +262,27 @@ export async function readLanes(
   epoch: number,
   registered: readonly AccountId[],
 ): Promise<Remembered> {
-  const result = await client.query<{ account_id: AccountId; to_lsn: string | null }>(
+  const result = await client.query<{ account_id: AccountId; to_lsn: string | null; parked: string | null }>(
     `select coalesce(lane.account_id, account.id)::text as account_id,
-            case when lane.epoch = $1 then lane.to_lsn::text end as to_lsn
+            case when lane.epoch = $1 then lane.to_lsn::text end as to_lsn,
+            case when lane.epoch = $1 and lane.state = 'parked' then coalesce(lane.reason, 'unknown') end as parked
        from drawbridge.lanes lane full join public.accounts account on account.id = lane.account_id`,
     [epoch],
   );
   const snapshot = await client.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
   const positions = new Map<AccountId, Lsn>();
+  const parked = new Map<AccountId, string>();
   const withoutHistory: AccountId[] = [];
   for (const row of result.rows) {
-    if (row.to_lsn === null) withoutHistory.push(row.account_id);
+    if (row.parked !== null) parked.set(row.account_id, row.parked);
+    else if (row.to_lsn === null) withoutHistory.push(row.account_id);
     else positions.set(row.account_id, parsePgLsn(row.to_lsn));
   }
+  const known = new Set([...positions.keys(), ...parked.keys()]);
   return {
     positions,
-    withoutHistory: [...new Set([...registered.filter((account) => !positions.has(account)), ...withoutHistory])],
+    parked,
+    withoutHistory: [...new Set([...registered.filter((account) => !known.has(account)), ...withoutHistory])],
     snapshot: parsePgSnapshot(must(snapshot.rows[0], 'the present snapshot').snapshot),
   };
 }

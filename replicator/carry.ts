@@ -4,11 +4,12 @@
 // leaves the lane where it was, to be sent again. Once stopped, nothing more is sent.
 import type { AccountId } from '../protocol/ids.ts';
 import type { Commit } from '../protocol/commit.ts';
-import { lsnToText } from '../protocol/lsn.ts';
+import { lsnToText, type Lsn } from '../protocol/lsn.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Ack } from './ack.ts';
 import type { Transaction, TransactionPart } from './assemble.ts';
-import { answered, enqueue, retryDue, unanswered, type Command, type Lanes } from './lanes.ts';
+import { type Command, type Lanes } from './lane.ts';
+import { answered, enqueue, retryDue, unanswered } from './lanes.ts';
 import { messageOf, type Log } from './log.ts';
 import { PostError, type Post } from './post.ts';
 import { laneCommit, lanePart, stageOf } from './request.ts';
@@ -24,6 +25,8 @@ export type CarrierOptions = {
   readonly ack: Ack;
   readonly post: Post;
   readonly requestSnapshot: (account: AccountId, afterMs: number, reason: string) => void;
+  /** To be recorded in the lanes table. */
+  readonly park: (account: AccountId, park: { readonly position: Lsn | null; readonly reason: string }) => void;
   /** An object has made something durable. */
   readonly onDurable: () => void;
   readonly onError: (error: Error) => void;
@@ -84,7 +87,7 @@ export class Carrier {
   }
 
   #performOne(command: Command): void {
-    const { ack, lanes, onDurable, onError, requestSnapshot } = this.#options;
+    const { ack, lanes, log, onDurable, onError, park, requestSnapshot } = this.#options;
     switch (command.type) {
       case 'send':
         if (!this.#isStopped) this.#deliver(command.account, command.body).catch(onError);
@@ -98,6 +101,16 @@ export class Carrier {
       case 'durable':
         ack.durable(command.account, command.lsn);
         onDurable();
+        return;
+      case 'park':
+        log('error', 'account_parked', { account: command.account, reason: command.reason });
+        park(command.account, command);
+        return;
+      case 'expect':
+        ack.expect(command.account);
+        return;
+      case 'release':
+        ack.release(command.account);
         return;
       case 'fenced':
         onError(new FencedError(`the worker has heard a higher term, ${command.term}, than ${lanes.term}`));

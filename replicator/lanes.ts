@@ -2,7 +2,9 @@
 //
 // Pure decisions over plain data: functions change `Lanes` and return commands; carry.ts performs them. A lane has one
 // request in flight, what arrives meanwhile is coalesced into the next. Every lane goes its own way, none waits for
-// another. A lane that cannot be delivered is retried without end, and what it holds counts against the reader's window.
+// another. A lane that cannot be delivered is retried, and what it holds counts against the reader's window; while others
+// advance it is parked: recorded as such, it holds the slot no longer, and returns by a snapshot. When no lane advances, none
+// is parked.
 //
 //                 applied, duplicate                       marker has left the stream
 //        ┌──────────────────────────────┐             ┌──────────────────────────────────┐
@@ -11,12 +13,25 @@
 //                                       ▲ │                                  ▲           │
 //                         timer fired   │ │ failed, poison, no answer        └───────────┘
 //                                       │ ▼                             too much held, snapshot too large
-//                                     retrying
+//                                     retrying ── failed too often while others advanced ──▶ parking ──▶ waiting
 //
-// `waiting` lanes keep no commits: the snapshot that follows must see all that was decoded before it began.
+// `waiting` and `parking` lanes keep no commits: the snapshot that follows must see all that was decoded before it began. A
+// parked lane goes through the same phases until its snapshot is durable; whatever fails on the way makes it wait again.
 import type { Answer, Position, Staged } from '../protocol/commit.ts';
 import { assert, unreachable } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
+import { isOvertaken, noteAdvance, noteFailure, noteSend, strikesMax } from './blame.ts';
+import {
+  heldBytesMax,
+  newLane,
+  retryDelayMs,
+  snapshotDelayMs,
+  weight,
+  type Command,
+  type Lane,
+  type Lanes,
+  type Phase,
+} from './lane.ts';
 import { textToLsn, type Lsn } from '../protocol/lsn.ts';
 import {
   isHeldAt,
@@ -30,57 +45,22 @@ import {
 } from './request.ts';
 import { isVisible, type PgSnapshot } from './visibility.ts';
 
-/** Commits kept for a lane while its snapshot is taken; beyond it the snapshot is taken again. */
-export const heldBytesMax = 4 * 1024 * 1024;
-
-type Phase =
-  | { readonly type: 'idle' }
-  | { readonly type: 'sending' | 'retrying'; readonly request: Request; readonly attempt: number }
-  | { readonly type: 'waiting' }
-  | { readonly type: 'held'; readonly snapshotId: string };
-
-export type Lane = {
-  readonly account: AccountId;
-  phase: Phase;
-  /** Where the object stands, as far as it has said; null before its first delivery. */
-  position: Lsn | null;
-  queue: LaneItem[];
-  queueBytes: number;
-  /** Snapshots asked for since the position last moved. */
-  snapshotAttempts: number;
-  /** An operator has asked for a snapshot while a request was in flight. */
-  isResyncWanted: boolean;
-};
-
-export type Lanes = {
-  readonly term: number;
-  readonly epoch: number;
-  /** Uniform in [0, 1). */
-  readonly random: () => number;
-  readonly byAccount: Map<AccountId, Lane>;
-  /** Bytes that wait for answers: what the reader's window bounds. Commits held for a snapshot have their own bound. */
-  windowBytes: number;
-};
-
-export type Command =
-  | { readonly type: 'send'; readonly account: AccountId; readonly body: string }
-  | { readonly type: 'retry'; readonly account: AccountId; readonly afterMs: number; readonly attempt: number }
-  | { readonly type: 'snapshot'; readonly account: AccountId; readonly afterMs: number; readonly reason: string }
-  | { readonly type: 'durable'; readonly account: AccountId; readonly lsn: Lsn }
-  | { readonly type: 'fenced'; readonly term: number };
-
-export function createLanes(options: Pick<Lanes, 'term' | 'epoch' | 'random'>): Lanes {
-  return { ...options, byAccount: new Map(), windowBytes: 0 };
-}
-
 /** An account whose object holds everything up to `position` of this epoch. */
 export function addLane(lanes: Lanes, account: AccountId, position: Lsn): void {
-  lanes.byAccount.set(account, newLane(account, position));
+  lanes.byAccount.set(account, newLane(lanes, account, position));
+}
+
+/** An account that is parked, as the table says. */
+export function addParkedLane(lanes: Lanes, account: AccountId, reason: string): readonly Command[] {
+  const lane = newLane(lanes, account, null);
+  lanes.byAccount.set(account, lane);
+  lane.parked = reason;
+  return requireSnapshot(lanes, lane, reason);
 }
 
 /** An account without history in this epoch. */
 export function addLaneWithoutHistory(lanes: Lanes, account: AccountId, reason: string): readonly Command[] {
-  const lane = newLane(account, null);
+  const lane = newLane(lanes, account, null);
   lanes.byAccount.set(account, lane);
   return requireSnapshot(lanes, lane, reason);
 }
@@ -89,9 +69,9 @@ export function addLaneWithoutHistory(lanes: Lanes, account: AccountId, reason: 
 export function enqueue(lanes: Lanes, account: AccountId, item: LaneItem, isBorn: boolean): readonly Command[] {
   const known = lanes.byAccount.get(account);
   if (known === undefined && !isBorn) return addLaneWithoutHistory(lanes, account, 'no history');
-  const lane = known ?? newLane(account, null);
+  const lane = known ?? newLane(lanes, account, null);
   if (known === undefined) lanes.byAccount.set(account, lane);
-  if (lane.phase.type === 'waiting') return [];
+  if (lane.phase.type === 'waiting' || lane.phase.type === 'parking') return [];
   if (lane.position !== null && isHeldAt(item, lane.position)) return [];
   return weighed(lanes, lane, () => {
     lane.queue.push(item);
@@ -112,30 +92,34 @@ export function answered(lanes: Lanes, account: AccountId, answer: Answer): read
 
 function afterAnswer(lanes: Lanes, lane: Lane, answer: Answer): readonly Command[] {
   const { phase } = lane;
+  if (answer.type === 'fenced') return [{ type: 'fenced', term: answer.term }];
+  if (phase.type === 'parking') return afterParking(lanes, lane, { ...phase, isInFlight: false });
   assert(phase.type === 'sending', 'an answer belongs to a request in flight');
-  if (lane.isResyncWanted && answer.type !== 'fenced') return requireSnapshot(lanes, lane, resyncReason);
+  if (lane.isResyncWanted) return requireSnapshot(lanes, lane, resyncReason);
   switch (answer.type) {
-    case 'fenced':
-      return [{ type: 'fenced', term: answer.term }];
     case 'gap':
       return requireSnapshot(lanes, lane, 'the object answered gap');
     case 'need-snapshot':
       return requireSnapshot(lanes, lane, `the object needs a snapshot: ${answer.reason}`);
     case 'staged': {
-      if (!isStaged(phase.request, answer.parts)) return retryLater(lanes, lane, false);
+      if (!isStaged(phase.request, answer.parts)) return retryLater(lanes, lane, 'it answered something else');
+      noteAdvance(lanes, lane.blame);
       lane.phase = { type: 'idle' };
       return sendNext(lanes, lane);
     }
     case 'applied':
     case 'duplicate': {
       const commands = settle(lanes, lane, phase.request, answer.position);
-      if (commands === null) return retryLater(lanes, lane, false);
+      if (commands === null) return retryLater(lanes, lane, 'it answered a position that is not its own');
       return [...commands, ...sendNext(lanes, lane)];
     }
-    case 'failed':
+    case 'failed': {
+      const commands = settle(lanes, lane, phase.request, answer.position);
+      return [...(commands ?? []), ...retryLater(lanes, lane, answer.reason)];
+    }
     case 'poison': {
       const commands = settle(lanes, lane, phase.request, answer.position);
-      return [...(commands ?? []), ...retryLater(lanes, lane, answer.type === 'poison')];
+      return [...(commands ?? []), ...takeAnew(lanes, lane, `a commit failed too often: ${answer.reason}`)];
     }
     default:
       return unreachable(answer);
@@ -145,14 +129,42 @@ function afterAnswer(lanes: Lanes, lane: Lane, answer: Answer): readonly Command
 /** No usable answer came: the network failed, the worker refused, or time ran out. */
 export function unanswered(lanes: Lanes, account: AccountId): readonly Command[] {
   const lane = laneOf(lanes, account);
-  if (!lane.isResyncWanted) return retryLater(lanes, lane, false);
-  return weighed(lanes, lane, () => requireSnapshot(lanes, lane, resyncReason));
+  const { phase } = lane;
+  return weighed(lanes, lane, () => {
+    if (phase.type === 'parking') return afterParking(lanes, lane, { ...phase, isInFlight: false });
+    if (lane.isResyncWanted) return requireSnapshot(lanes, lane, resyncReason);
+    return retryLater(lanes, lane, 'it did not answer');
+  });
+}
+
+/** The table says that the account is parked, so the slot need not wait for it. */
+export function parkRecorded(lanes: Lanes, account: AccountId): readonly Command[] {
+  const lane = laneOf(lanes, account);
+  if (lane.phase.type !== 'parking') return [];
+  return afterParking(lanes, lane, { ...lane.phase, isRecorded: true });
+}
+
+/**
+ * The window is full. The lane that holds half of it or more is parked if others advance without it; else nothing is done,
+ * and reading has to wait.
+ */
+export function relieve(lanes: Lanes, windowBytesMax: number): readonly Command[] {
+  for (const lane of lanes.byAccount.values()) {
+    if (lane.parked !== null || weight(lane) < windowBytesMax / 2 || !isOvertaken(lanes, lane.blame)) continue;
+    const isInFlight = lane.phase.type === 'sending';
+    return weighed(lanes, lane, () => park(lane, 'it holds too much while others advance', isInFlight));
+  }
+  return [];
 }
 
 /** An operator wants the account delivered by snapshot, whatever its lane is at. An account without a lane is ignored. */
 export function resync(lanes: Lanes, account: AccountId): readonly Command[] {
   const lane = lanes.byAccount.get(account);
-  if (lane === undefined || lane.phase.type === 'waiting' || lane.phase.type === 'held') return [];
+  if (lane === undefined || lane.phase.type === 'held' || lane.phase.type === 'parking') return [];
+  if (lane.phase.type === 'waiting') {
+    // Its snapshot is asked for; that of a parked lane may be minutes away.
+    return lane.parked === null ? [] : [{ type: 'snapshot', account, afterMs: 0, reason: resyncReason }];
+  }
   if (lane.phase.type === 'sending') {
     lane.isResyncWanted = true;
     return [];
@@ -208,13 +220,21 @@ export function deliverSnapshot(
   if (request === null) return requireSnapshot(lanes, lane, 'the snapshot is larger than one delivery');
   lane.queue = [];
   lane.queueBytes = 0;
-  return weighed(lanes, lane, () => send(lane, request));
+  const expect: Command[] = lane.parked === null ? [] : [{ type: 'expect', account }];
+  return [...expect, ...weighed(lanes, lane, () => send(lanes, lane, request))];
 }
 
 /** Whether the lane is still held for this snapshot. */
 export function isHeldFor(lanes: Lanes, account: AccountId, snapshotId: string): boolean {
   const { phase } = laneOf(lanes, account);
   return phase.type === 'held' && phase.snapshotId === snapshotId;
+}
+
+/** Lanes that the slot does not wait for. */
+export function countParked(lanes: Lanes): number {
+  let count = 0;
+  for (const { parked } of lanes.byAccount.values()) if (parked !== null) count += 1;
+  return count;
 }
 
 /** Lanes whose object cannot be told anything until a snapshot is delivered. */
@@ -225,18 +245,6 @@ export function countWithoutHistory(lanes: Lanes): number {
 }
 
 const resyncReason = 'an operator asked for it';
-
-function newLane(account: AccountId, position: Lsn | null): Lane {
-  return {
-    account,
-    phase: { type: 'idle' },
-    position,
-    queue: [],
-    queueBytes: 0,
-    snapshotAttempts: 0,
-    isResyncWanted: false,
-  };
-}
 
 function laneOf(lanes: Lanes, account: AccountId): Lane {
   const lane = lanes.byAccount.get(account);
@@ -251,19 +259,43 @@ function weighed(lanes: Lanes, lane: Lane, act: () => readonly Command[]): reado
   return commands;
 }
 
-function weight({ phase, queueBytes }: Lane): number {
-  return phase.type === 'sending' || phase.type === 'retrying' ? queueBytes + phase.request.bytes : 0;
-}
-
+/** The lane keeps nothing and asks for a snapshot. One that has asked before counts it as a failure. */
 function requireSnapshot(lanes: Lanes, lane: Lane, reason: string): readonly Command[] {
   const attempt = lane.snapshotAttempts;
+  if (attempt > 0) noteFailure(lanes, lane.blame);
+  if (lane.parked === null && lane.blame.strikes >= strikesMax) return park(lane, reason, false);
   lane.snapshotAttempts += 1;
+  drop(lane, { type: 'waiting' });
+  const { account } = lane;
+  const release: Command[] = lane.parked === null ? [] : [{ type: 'release', account }];
+  const afterMs = snapshotDelayMs(attempt, lane.parked !== null, lanes.random);
+  return [...release, { type: 'snapshot', account, afterMs, reason }];
+}
+
+/** What was sent cannot be taken as it is: by snapshot, and apart from the others where these advance. */
+function takeAnew(lanes: Lanes, lane: Lane, reason: string): readonly Command[] {
+  noteFailure(lanes, lane.blame);
+  const isOwnFault = lane.blame.strikes > 0 && lane.parked === null;
+  return isOwnFault ? park(lane, reason, false) : requireSnapshot(lanes, lane, reason);
+}
+
+function park(lane: Lane, reason: string, isInFlight: boolean): readonly Command[] {
+  const { account, position } = lane;
+  lane.parked = reason;
+  drop(lane, { type: 'parking', reason, isInFlight, isRecorded: false });
+  return [{ type: 'park', account, position, reason }];
+}
+
+function afterParking(lanes: Lanes, lane: Lane, phase: Extract<Phase, { type: 'parking' }>): readonly Command[] {
+  lane.phase = phase;
+  return phase.isInFlight || !phase.isRecorded ? [] : requireSnapshot(lanes, lane, phase.reason);
+}
+
+function drop(lane: Lane, phase: Phase): void {
   lane.isResyncWanted = false;
-  lane.phase = { type: 'waiting' };
+  lane.phase = phase;
   lane.queue = [];
   lane.queueBytes = 0;
-  const afterMs = attempt === 0 ? 0 : retryDelayMs(attempt, false, lanes.random);
-  return [{ type: 'snapshot', account: lane.account, afterMs, reason }];
 }
 
 /** Takes what the object has made durable out of the request; null when the position did not move. */
@@ -278,6 +310,8 @@ function settle(lanes: Lanes, lane: Lane, request: Request, position: Position |
   const rest = request.commits.filter((commit) => commit.lsn > reached);
   lane.position = reached;
   lane.snapshotAttempts = 0;
+  lane.parked = null;
+  noteAdvance(lanes, lane.blame);
   lane.queue = [...rest, ...lane.queue];
   lane.queueBytes += sumBytes(rest);
   lane.phase = { type: 'idle' };
@@ -298,7 +332,7 @@ function isStaged(request: Request, parts: number): boolean {
 function sendNext(lanes: Lanes, lane: Lane): readonly Command[] {
   const request = takeNext(lanes, lane);
   if (request === 'too-large') return requireSnapshot(lanes, lane, 'a commit is larger than one delivery');
-  if (request !== null) return send(lane, request);
+  if (request !== null) return send(lanes, lane, request);
   lane.phase = { type: 'idle' };
   return [];
 }
@@ -313,12 +347,13 @@ function senderTo({ term, epoch }: Lanes, { account }: Lane): Sender {
   return { account, term, epoch };
 }
 
-function send(lane: Lane, request: Request): readonly Command[] {
+function send(lanes: Lanes, lane: Lane, request: Request): readonly Command[] {
+  noteSend(lanes, lane.blame);
   lane.phase = { type: 'sending', request, attempt: 0 };
   return [{ type: 'send', account: lane.account, body: request.body }];
 }
 
-function retryLater(lanes: Lanes, lane: Lane, isPoison: boolean): readonly Command[] {
+function retryLater(lanes: Lanes, lane: Lane, reason: string): readonly Command[] {
   if (lane.phase.type === 'idle') {
     // The answer moved the position before it failed: what is left is another request.
     const request = takeNext(lanes, lane);
@@ -327,13 +362,10 @@ function retryLater(lanes: Lanes, lane: Lane, isPoison: boolean): readonly Comma
     lane.phase = { type: 'sending', request, attempt: 0 };
   }
   assert(lane.phase.type === 'sending', 'only a request in flight is retried');
+  noteFailure(lanes, lane.blame);
+  if (lane.parked !== null) return requireSnapshot(lanes, lane, reason);
+  if (lane.blame.strikes >= strikesMax) return park(lane, `it failed while others advanced: ${reason}`, false);
   const attempt = lane.phase.attempt + 1;
   lane.phase = { type: 'retrying', request: lane.phase.request, attempt };
-  return [{ type: 'retry', account: lane.account, afterMs: retryDelayMs(attempt, isPoison, lanes.random), attempt }];
-}
-
-/** Between 100 ms and 5 s, spread over a range that doubles; for a poisonous commit between 5 s and 30 s. */
-export function retryDelayMs(attempt: number, isPoison: boolean, random: () => number): number {
-  const [min, max] = isPoison ? [5_000, 30_000] : [100, Math.min(5_000, 100 * 2 ** Math.min(attempt, 10))];
-  return Math.round(min + random() * (max - min));
+  return [{ type: 'retry', account: lane.account, afterMs: retryDelayMs(attempt, lanes.random), attempt }];
 }

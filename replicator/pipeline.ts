@@ -1,7 +1,8 @@
 // The parts of one run, wired: bytes of the slot to transactions, transactions to lanes, answers to confirmed positions.
 //
 // Reading pauses while more than a window of bytes waits for answers, so a worker that is down costs bounded memory here
-// and WAL on the server. A lane that cannot be delivered is retried without end and keeps the slot from advancing.
+// and WAL on the server. A lane that cannot be delivered keeps the slot from advancing until it is parked, which it is only
+// while others advance.
 import type { ClientBase } from 'pg';
 import { formatPgLsn } from '../protocol/lsn.ts';
 import { Ack } from './ack.ts';
@@ -14,8 +15,18 @@ import { everyAccount, type ResyncAccount, type Steering } from '../protocol/ste
 import { publication, type Config } from './config.ts';
 import { clientConfig } from './connection.ts';
 import { createDecoder, type Decoder } from './decode.ts';
-import { addLane, addLaneWithoutHistory, countWithoutHistory, createLanes, resync, type Lanes } from './lanes.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { createLanes, type Lanes } from './lane.ts';
+import {
+  addLane,
+  addLaneWithoutHistory,
+  addParkedLane,
+  countParked,
+  countWithoutHistory,
+  parkRecorded,
+  relieve,
+  resync,
+} from './lanes.ts';
 import type { Log } from './log.ts';
 import type { Post } from './post.ts';
 import { parseSteering } from './steering.ts';
@@ -68,7 +79,7 @@ export class Pipeline {
     this.#options = options;
     this.#newestXid = remembered.snapshot.xmax;
     this.#lanes = createLanes({ term, epoch: slot.epoch, random });
-    this.#ack = new Ack(slot.confirmed, remembered.positions);
+    this.#ack = new Ack(slot.confirmed, remembered.positions, remembered.parked.keys());
     this.#assembler = createAssembler(() => this.#lanes.byAccount.keys());
     this.#bookkeeping = new Bookkeeping({
       client,
@@ -83,6 +94,7 @@ export class Pipeline {
       onSnapshot: (snapshot) => {
         this.#newestXid = snapshot.xmax;
       },
+      onParked: (account) => this.#carrier.perform(parkRecorded(this.#lanes, account)),
       onError,
     });
     this.#heartbeat = new Heartbeat({
@@ -120,6 +132,7 @@ export class Pipeline {
         // The lane may have been all that reading waited for.
         this.#regulate();
       },
+      park: (account, park) => this.#bookkeeping.park(account, park),
       onDurable: () => {
         this.#bookkeeping.kick();
         this.#regulate();
@@ -133,6 +146,9 @@ export class Pipeline {
   async open(): Promise<void> {
     const { config, onError, remembered, slot, walSenderTimeoutMs } = this.#options;
     for (const [account, position] of remembered.positions) addLane(this.#lanes, account, position);
+    for (const [account, reason] of remembered.parked) {
+      this.#carrier.perform(addParkedLane(this.#lanes, account, reason));
+    }
     for (const account of remembered.withoutHistory) {
       this.#carrier.perform(addLaneWithoutHistory(this.#lanes, account, 'no history in this epoch'));
     }
@@ -163,6 +179,7 @@ export class Pipeline {
       confirmedLsn: formatPgLsn(this.#ack.confirmable()),
       lanes: this.#lanes.byAccount.size,
       held: countWithoutHistory(this.#lanes),
+      parked: countParked(this.#lanes),
     };
   }
 
@@ -242,6 +259,7 @@ export class Pipeline {
   #regulate(): void {
     const wal = this.#wal;
     if (wal === null || this.#state !== 'open') return;
+    if (this.#lanes.windowBytes > windowBytesMax) this.#carrier.perform(relieve(this.#lanes, windowBytesMax));
     const bytes = this.#lanes.windowBytes + this.#changeLog.bytes();
     const isFull = bytes > windowBytesMax * 2 || (bytes > windowBytesMax && !this.#snapshots.isUnderWay());
     if (wal.isPaused() && bytes <= windowBytesMax * 0.6) {

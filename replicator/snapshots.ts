@@ -7,15 +7,8 @@ import pg from 'pg';
 import type { AccountId } from '../protocol/ids.ts';
 import type { Lsn } from '../protocol/lsn.ts';
 import { FencedError } from './carry.ts';
-import {
-  abandonSnapshot,
-  deliverSnapshot,
-  holdForSnapshot,
-  isHeldFor,
-  type Command,
-  type Lanes,
-  type Taken,
-} from './lanes.ts';
+import { type Command, type Lanes } from './lane.ts';
+import { abandonSnapshot, deliverSnapshot, holdForSnapshot, isHeldFor, type Taken } from './lanes.ts';
 import type { Log } from './log.ts';
 import { PostError, type Post } from './post.ts';
 import { snapshotPartBody } from './request.ts';

@@ -15,4 +15,6 @@ export type PipelineReport = {
   readonly lanes: number;
   /** Lanes that wait for a snapshot. */
   readonly held: number;
+  /** Lanes that the slot does not wait for, since they failed alone. */
+  readonly parked: number;
 };

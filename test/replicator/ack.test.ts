@@ -123,6 +123,37 @@ test('[P1.301] R6 a commit that concerns no account but has rows for the log wai
 });
 
 const accounts = [A, B, asAccountId('c')];
+test('[P1.504] a commit does not wait for a parked account, nor does one after it, until its snapshot is on its way', () => {
+  const ack = new Ack(0n, new Map());
+  open(ack, 10n, 1n, [A, B]);
+  open(ack, 20n, 2n, [A]);
+  record(ack, [B, 20n]);
+  see(ack, 2n);
+  expect(ack.confirmable()).toBe(0n);
+
+  ack.release(A);
+  expect(ack.confirmable()).toBe(20n);
+  open(ack, 30n, 3n, [A]);
+  expect(ack.unseen()).toEqual([3n]);
+  see(ack, 3n);
+  expect(ack.confirmable()).toBe(30n);
+
+  ack.expect(A);
+  open(ack, 40n, 4n, [A]);
+  see(ack, 4n);
+  expect(ack.confirmable()).toBe(30n);
+  record(ack, [A, 40n]);
+  expect(ack.confirmable()).toBe(40n);
+});
+
+test('[P1.505] an account that the table holds as parked at the start is waited for by nothing', () => {
+  const ack = new Ack(0n, new Map(), [A]);
+  open(ack, 10n, 1n, [A]);
+  expect(ack.confirmable()).toBe(0n);
+  see(ack, 1n);
+  expect(ack.confirmable()).toBe(10n);
+});
+
 const step = fc.oneof(
   {
     weight: 4,
@@ -147,6 +178,10 @@ const step = fc.oneof(
     arbitrary: fc.record({ type: fc.constant('see' as const), hidden: fc.array(fc.nat(5), { maxLength: 2 }) }),
   },
   { weight: 1, arbitrary: fc.record({ type: fc.constant('keepalive' as const), isOpen: fc.boolean() }) },
+  {
+    weight: 1,
+    arbitrary: fc.record({ type: fc.constantFrom('release', 'expect'), account: fc.constantFrom(...accounts) }),
+  },
 );
 
 test('[P1.22] over any history the confirmable position equals the slow definition, never goes back, and ends at the last commit', () => {
@@ -179,6 +214,8 @@ type ModelCommit = {
   readonly accounts: readonly AccountId[];
   isSeen: boolean;
   isLogged: boolean;
+  /** Accounts that it does not wait for, since they were parked. */
+  readonly waived: Set<AccountId>;
 };
 
 /** The definition as it reads in R1 to R8, recomputed from the whole history each time. */
@@ -186,13 +223,18 @@ function createModel() {
   const commits: ModelCommit[] = [];
   const durable = new Map<AccountId, bigint>();
   const recorded = new Map<AccountId, bigint>();
+  const parked = new Set<AccountId>();
   let watermark = 0n;
   const isComplete = (commit: ModelCommit): boolean =>
     commit.isLogged &&
     (commit.accounts.length === 0 ||
-      (commit.isSeen && commit.accounts.every((account) => (recorded.get(account) ?? -1n) >= commit.lsn)));
+      (commit.isSeen &&
+        commit.accounts.every(
+          (account) => commit.waived.has(account) || (recorded.get(account) ?? -1n) >= commit.lsn,
+        )));
   return {
     commits,
+    parked,
     durable,
     recorded,
     keepalive(walEnd: bigint) {
@@ -216,7 +258,7 @@ function applyStep(ack: Ack, model: ReturnType<typeof createModel>, given: Step)
       const xid = BigInt(model.commits.length);
       const { accounts: concerned, isLogged } = given;
       ack.open({ lsn, xid, accounts: concerned, isLogged });
-      model.commits.push({ lsn, xid, accounts: concerned, isSeen: false, isLogged });
+      model.commits.push({ lsn, xid, accounts: concerned, isSeen: false, isLogged, waived: new Set(model.parked) });
       return;
     }
     case 'durable': {
@@ -242,6 +284,15 @@ function applyStep(ack: Ack, model: ReturnType<typeof createModel>, given: Step)
       for (const commit of model.commits) commit.isLogged ||= commit.lsn <= lsn;
       return;
     }
+    case 'release':
+      ack.release(given.account);
+      model.parked.add(given.account);
+      for (const commit of model.commits) commit.waived.add(given.account);
+      return;
+    case 'expect':
+      ack.expect(given.account);
+      model.parked.delete(given.account);
+      return;
     case 'keepalive':
       ack.keepalive(lastLsn + 5n, given.isOpen);
       if (!given.isOpen) model.keepalive(lastLsn + 5n);

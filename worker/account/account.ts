@@ -234,7 +234,9 @@ export class Account extends DurableObject<Env> {
     this.#failures = { lsn, times: this.#failures.lsn === lsn ? this.#failures.times + 1 : 1 };
     log.error('commit_failed', cause, { lsn, times: this.#failures.times });
     const reason = cause instanceof Error ? cause.message : 'unknown';
-    return { type: this.#failures.times >= triesMax ? 'poison' : 'failed', reason, position };
+    if (this.#failures.times < triesMax) return { type: 'failed', reason, position };
+    this.#setStale(true);
+    return { type: 'poison', reason, position };
   }
 
   #setStale(stale: boolean): void {
