@@ -6,6 +6,7 @@ import { cut } from './cut.ts';
 import { commandHelp, overview } from './help.ts';
 import { access } from './access.ts';
 import { explain } from './explain.ts';
+import { log } from './log.ts';
 import { resync } from './resync.ts';
 import { readSettings } from './settings.ts';
 import { sql } from './sql.ts';
@@ -14,7 +15,7 @@ import { printable } from './table.ts';
 import { tokenCreate } from './token-create.ts';
 import { tokenRevoke } from './token-revoke.ts';
 
-const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, resync, cut, sql];
+const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, log, resync, cut, sql];
 
 export type Surroundings = {
   readonly env: Readonly<Record<string, string | undefined>>;

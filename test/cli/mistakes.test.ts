@@ -14,7 +14,10 @@ const why = ['explain', '--client', 'x', '--resource', 'y'];
 const revoke = ['token', 'revoke', '00000000-0000-4000-8000-00000000abcd'];
 
 const usage: readonly (readonly [readonly string[], RegExp])[] = [
-  [['frob'], /There is no command "frob" among token create, token revoke, status, explain, access, resync, cut, sql/],
+  [
+    ['frob'],
+    /There is no command "frob" among token create, token revoke, status, explain, access, log, resync, cut, sql/,
+  ],
   [['token'], /After token, token create or token revoke was expected, got nothing/],
   [['--json', 'status'], /The command comes before --json/],
   [['status', '--frob'], /There is no option --frob: `.* status --help`/],
@@ -43,6 +46,11 @@ const usage: readonly (readonly [readonly string[], RegExp])[] = [
   [['access'], /What to ask for is missing: give --resource, --actor or --client/],
   [['access', '--actor', 'x', '--client', 'y'], /--actor and --client exclude each other/],
   [['access', 'x'], /"x" is one too many: name what to ask for with/],
+  [['log'], /The account is missing: give its slug or id/],
+  [['log', 'acme', 'other'], /"other" is one too many: one account at a time/],
+  [['log', 'acme', '--since', 'soon'], /The value "soon" of --since cannot be read: write a span back from now/],
+  [['log', 'acme', '--limit', '0'], /--limit 0 cannot be used: give a number from 1 to 1000/],
+  [['log', 'acme', '--after', 'x'], /The value of --after is not a cursor: give the one that the last page ended with/],
   [['resync'], /The account is missing: give its slug or id, or --all/],
   [['resync', 'acme', '--all'], /An account and --all exclude each other/],
   [['resync', 'acme', '--timeout', '5'], /--timeout tells how long --wait waits/],

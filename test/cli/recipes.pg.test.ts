@@ -46,6 +46,8 @@ test('every command of the recipes does something', async () => {
     expect.stringContaining('(4 rows)'),
     'DELETE 1\n',
     expect.stringMatching(/^drawbridge\./),
+    'No change.\n',
+    'UPDATE 1\n',
   ]);
   const farm = await db.query(
     `select from resources r join resource_connections c on c.resource_id = r.id join policies p on p.resource_id = r.id

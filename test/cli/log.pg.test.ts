@@ -1,0 +1,142 @@
+// `drawbridge log`: pages by account and time over a log that is written as the replicator writes it.
+import { Client } from 'pg';
+import * as v from 'valibot';
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { pageSql, pageValues, parseCursor } from '../../cli/log-query.ts';
+import { migrate } from '../../dev/migrate.ts';
+import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { acme, insertRow, other } from '../support/insert-row.ts';
+import { complaintOf, drawbridgeHere, environment, jsonOf } from './drawbridge.ts';
+
+let server: RunningPostgres;
+let db: Client;
+
+beforeAll(async () => {
+  server = await startPostgres();
+  await migrate(server.url);
+  db = new Client({ connectionString: server.url });
+  await db.connect();
+  await insertRow(db, 'accounts', { id: acme, name: 'Acme', slug: 'acme' });
+  // Days 1 to 30 of a month, three commits of two changes each at one time a day; every tenth day a truncate for all.
+  await db.query(
+    `insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, old_data, data, subject, vsn)
+     select timestamptz '2026-03-01 12:00:00.000001Z' + (day - 1) * interval '1 day', 1, ('0/' || to_hex(day * 16 + commit))::pg_lsn, seq,
+            account, 'actors', 'update', jsonb_build_object('id', 'x', 'name', 'old'),
+            jsonb_build_object('id', 'x', 'name', format('%s.%s.%s', day, commit, seq)),
+            jsonb_build_object('role', 'app', 'application', 'psql', 'address', null), 10
+       from generate_series(1, 30) day, generate_series(1, 3) commit, generate_series(0, 1) seq,
+            (values ($1::uuid), ($2)) as accounts (account)
+      where (account = $1) = (commit < 3)`,
+    [acme, other],
+  );
+  await db.query(
+    `insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, "table", op, vsn)
+     select timestamptz '2026-03-01 18:00:00Z' + (day - 1) * interval '1 day', 1, ('0/' || to_hex(day * 16 + 9))::pg_lsn, 0, 'clients', 'truncate', 10
+       from generate_series(10, 30, 10) day`,
+  );
+  await db.query(
+    `insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, op, reason, vsn)
+     values ('2026-03-01 00:00:00Z', 1, '0/1', 0, 'hole', 'the slot was missing', 10)`,
+  );
+});
+afterAll(async () => {
+  await db.end();
+  await server.stop();
+});
+
+const pageSchema = v.object({
+  entries: v.array(v.object({ committedAt: v.string(), commitEndLsn: v.string(), seq: v.number(), op: v.string() })),
+  next: v.nullable(v.string()),
+});
+
+test('[P15.307] pages of the log hold every change of the account and of all accounts once, newest first, whatever is added meanwhile', async () => {
+  const positions: string[] = [];
+  let after: readonly string[] = [];
+  for (;;) {
+    const page = v.parse(pageSchema, jsonOf(await log('acme', '--limit', '7', '--json', ...after)));
+    positions.push(...page.entries.map((entry) => `${entry.committedAt} ${entry.commitEndLsn} ${entry.seq}`));
+    if (page.next === null) break;
+    after = ['--after', page.next];
+    await db.query(
+      `insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, data, vsn)
+       values (now(), 2, '0/1', $1, $2, 'actors', 'insert', '{}', 10)`,
+      [positions.length, acme],
+    );
+  }
+  await db.query('delete from drawbridge.change_logs where epoch = 2');
+
+  expect(positions).toHaveLength(30 * 2 * 2 + 3 + 1);
+  expect(new Set(positions).size).toBe(positions.length);
+  const { rows } = await db.query<{ position: string }>(
+    `select to_char(committed_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.US"Z"') || ' ' || commit_end_lsn || ' ' || seq as position
+       from drawbridge.change_logs where account_id = $1 or account_id is null
+      order by committed_at desc, commit_end_lsn desc, seq desc`,
+    [acme],
+  );
+  expect(positions).toEqual(rows.map(({ position }) => position));
+});
+
+test('[P15.308] a page of the log holds what was committed from since on and before until', async () => {
+  const days = async (...args: string[]) => {
+    const page = v.parse(pageSchema, jsonOf(await log('acme', '--json', '--limit', '1000', ...args)));
+    return [...new Set(page.entries.map(({ committedAt }) => committedAt.slice(8, 10)))];
+  };
+
+  expect(await days('--since', '2026-03-29')).toEqual(['30', '29']);
+  expect(await days('--since', '2026-03-05', '--until', '2026-03-07')).toEqual(['06', '05']);
+  expect(await days('--until', '2026-03-02T12:00:00.000Z')).toEqual(['01']);
+  expect(await days('--since', '1m')).toEqual([]);
+});
+
+test('[P15.309] a page of the log reads the partitions of its time only, by the index, also from a cursor', async () => {
+  await db.query(`select drawbridge.make_change_log_partitions(0)`);
+  const last = v.parse(
+    pageSchema,
+    jsonOf(await log('acme', '--since', '2026-03-09', '--until', '2026-03-11', '--json', '--limit', '3')),
+  );
+  // A table as small as this one is read whole sooner than by any index.
+  await db.query('set enable_seqscan = off');
+  const plan = await db.query<{ 'QUERY PLAN': string }>(
+    `explain (costs off) ${pageSql}`,
+    pageValues({
+      account: acme,
+      since: new Date('2026-03-10T00:00:00Z'),
+      until: new Date('2026-03-11T00:00:00Z'),
+      after: parseCursor(last.next ?? ''),
+      limit: 50,
+    }),
+  );
+
+  const scans = plan.rows.map((row) => row['QUERY PLAN'].trim()).filter((line) => line.includes('Scan'));
+  const scan = /Index Scan Backward using change_logs_20260310_\S+ on change_logs_20260310/;
+  expect(scans.filter((line) => /change_logs/.test(line))).toEqual([
+    expect.stringMatching(scan),
+    expect.stringMatching(scan),
+  ]);
+});
+
+test('log prints a line for each change: when, by whom, what', async () => {
+  await db.query(
+    `insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, old_data, data, subject, vsn)
+     values ('2026-04-01 08:00:00Z', 1, '0/FFFF', 0, $1, 'accounts', 'update', '{"id": "1", "name": "a", "slug": "s"}',
+             '{"id": "1", "name": "b", "slug": "s"}', '{"role": "app", "name": "alice", "reason": "INC-42"}', 10)`,
+    [acme],
+  );
+  const ran = await log('acme', '--limit', '2');
+
+  const [heading, first, second, more] = ran.out.split('\n');
+  expect(heading).toMatch(/^time +by +op +table +change$/);
+  expect(first).toMatch(/^2026-04-01T08:00:00\.000000Z +alice \(INC-42\) +update +accounts +b: name: a → b$/);
+  expect(second).toMatch(/^2026-03-30T18:00:00\.000000Z +truncate +clients +every row$/);
+  expect(more).toMatch(/^More: npm run -s drawbridge -- log acme --after \S+, with the same options$/);
+  expect((await log('acme', '--until', '2026-03-01T06:00:00Z')).out).toMatch(/ hole +the slot was missing\n$/);
+});
+
+test('log takes the id of an account that is gone, and no other name of it', async () => {
+  expect((await log(other, '--limit', '2')).out).toContain('app with psql');
+  expect(complaintOf(await log('gone'))).toContain('There is no account "gone"');
+});
+
+function log(...args: string[]) {
+  return drawbridgeHere(['log', ...args], environment(server.url));
+}
