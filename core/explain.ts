@@ -10,6 +10,7 @@ import { isHeld } from './holds.ts';
 import { onlineGateways } from './choose-gateway.ts';
 import { tokenExpiry } from './expiry.ts';
 import type { Access, Subject } from './access.ts';
+import type { CompiledConditions, Condition } from './condition.ts';
 import type { GatewayId, ResourceId, SiteId } from '../protocol/ids.ts';
 import type { MissingFact, PolicyPath } from '../protocol/explain.ts';
 import type { PolicyRow } from '../protocol/rows.ts';
@@ -55,10 +56,21 @@ function pathOf(state: State, subject: Subject, policy: PolicyRow): PolicyPath {
     isMember: membershipOf(state.tables.memberships, subject.actorId)(policy.actor_group_id),
     isEnabled: policy.disabled_at === null,
     conditions: policy.conditions.map((condition) => {
-      const { type, until } = evaluate(compileConditions([condition]), facts, state.now);
+      const { type, until } = evaluate(compiled(condition), facts, state.now);
       return { ...condition, isMet: type === 'met', until: Number.isFinite(until) ? until : null };
     }),
   };
+}
+
+/** Conditions of rows, each compiled by itself, once for as long as its row is held. */
+const compiledByCondition = new WeakMap<Condition, CompiledConditions>();
+
+function compiled(condition: Condition): CompiledConditions {
+  const held = compiledByCondition.get(condition);
+  if (held !== undefined) return held;
+  const fresh = compileConditions([condition]);
+  compiledByCondition.set(condition, fresh);
+  return fresh;
 }
 
 function missingFromSubject(state: State, { clientId, actorId, tokenId }: Subject): MissingFact[] {

@@ -41,6 +41,50 @@ export async function askAccess(
   return rows;
 }
 
+/** One account at an instant of its own, and who asks. */
+export interface Asked {
+  readonly account: string;
+  readonly atMs: number;
+  readonly subjects: readonly Subject[];
+}
+
+/** The answers for many accounts at once, by account, as {@link askAccess} gives them. */
+export async function askAll(db: ClientBase, asked: readonly Asked[]): Promise<Map<string, Answer[]>> {
+  const { rows } = await db.query<Answer & { readonly account: string }>({
+    text: `select account::text, client_id, token_id, resource_id, verdict, sites::text[], violated
+             from unnest($1::uuid[], $2::timestamptz[], $3::jsonb[]) as asked (account, at, subjects)
+            cross join lateral oracle.access(account, at, subjects)`,
+    values: [
+      asked.map(({ account }) => account),
+      asked.map(({ atMs }) => new Date(atMs).toISOString()),
+      asked.map(({ subjects }) => JSON.stringify(subjects)),
+    ],
+  });
+  return Map.groupBy(rows, ({ account }) => account);
+}
+
+/** By account, the instants in the four days after `atMs` at which a window opens or has closed or a token expires. */
+export async function readEdges(
+  db: ClientBase,
+  asked: readonly { readonly account: string; readonly atMs: number }[],
+): Promise<Map<string, number[]>> {
+  const { rows } = await db.query<{ account: string; edge: string }>({
+    text: `select account::text, (extract(epoch from edge) * 1000)::bigint::text as edge
+             from unnest($1::uuid[], $2::timestamptz[]) as asked (account, at)
+            cross join lateral (
+              select edge from oracle.window_edges(account, null, at + interval '2 s', at + interval '4 days' - interval '1 s') as edge
+              union
+              select expires_at from public.tokens
+               where account_id = account and expires_at > at + interval '2 s' and expires_at <= at + interval '4 days' - interval '1 s'
+            ) as edges (edge)
+            order by account, edges.edge`,
+    values: [asked.map(({ account }) => account), asked.map(({ atMs }) => new Date(atMs).toISOString())],
+  });
+  const found = new Map<string, number[]>();
+  for (const { account, edge } of rows) found.set(account, [...(found.get(account) ?? []), Number(edge)]);
+  return found;
+}
+
 /**
  * The first instant after `atMs`, in milliseconds since 1970, at which a granted access ends, or one that is not granted
  * begins; Infinity when there is none within `horizonMs`.

@@ -1,6 +1,7 @@
 // A random clock: where it starts, and how it goes on. It favours the instants at which something ends or begins, to the
 // millisecond, and days on which clocks are changed. It never goes back. The oracle must be loaded.
 import type { ClientBase } from 'pg';
+import { readEdges } from './oracle.ts';
 import { chance, integer, pick, pickOrNull, type Random } from './random.ts';
 
 const secondMs = 1000;
@@ -27,25 +28,13 @@ export function randomStart(random: Random): number {
 
 /** The next instant: 1 s to 4 days after `atMs`, half of the time at an edge of the account's or within a second of it. */
 export async function randomClock(db: ClientBase, random: Random, account: string, atMs: number): Promise<number> {
-  if (chance(random, 0.5)) {
-    const edge = pickOrNull(random, await readEdges(db, account, atMs + 2 * secondMs, atMs + stepMsMax - secondMs));
-    if (edge !== null) return edge + pick(random, [-secondMs, -1, -1, 0, 0, 0, 1, secondMs]);
-  }
-  // Evenly over the orders of magnitude from seconds to days.
-  return atMs + Math.floor(secondMs * (stepMsMax / secondMs) ** random());
+  return randomTime(random, atMs, (await readEdges(db, [{ account, atMs }])).get(account) ?? []);
 }
 
-/** The instants between, in order, at which a window of any policy opens or has closed or a token expires. */
-async function readEdges(db: ClientBase, account: string, afterMs: number, untilMs: number): Promise<number[]> {
-  const { rows } = await db.query<{ edge: string }>({
-    text: `
-      select (extract(epoch from edge) * 1000)::bigint::text as edge from (
-        select edge from oracle.window_edges($1, null, $2, $3) as edge
-        union
-        select expires_at from public.tokens where account_id = $1 and expires_at > $2 and expires_at <= $3
-      ) as edges (edge)
-      order by edges.edge`,
-    values: [account, new Date(afterMs).toISOString(), new Date(untilMs).toISOString()],
-  });
-  return rows.map(({ edge }) => Number(edge));
+/** The same from `edges`, which are 2 s to 4 days after `atMs`. */
+export function randomTime(random: Random, atMs: number, edges: readonly number[]): number {
+  const edge = chance(random, 0.5) ? pickOrNull(random, edges) : null;
+  if (edge !== null) return edge + pick(random, [-secondMs, -1, -1, 0, 0, 0, 1, secondMs]);
+  // Evenly over the orders of magnitude from seconds to days.
+  return atMs + Math.floor(secondMs * (stepMsMax / secondMs) ** random());
 }

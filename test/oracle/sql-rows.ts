@@ -39,6 +39,22 @@ export async function readSqlRows(db: ClientBase, account: string): Promise<SqlR
   return rows;
 }
 
+/** The rows of every account, by account. */
+export async function readAllSqlRows(db: ClientBase): Promise<Map<string, Map<TableName, SqlRow[]>>> {
+  const found = new Map<string, Map<TableName, SqlRow[]>>();
+  for (const table of parentsFirst) {
+    const { rows } = await db.query<SqlRow>({
+      text: `select * from public.${table} order by ${keyColumns[table].join(', ')}`,
+      types: textOnly,
+    });
+    for (const [account, own] of Map.groupBy(rows, (row) => row[accountColumn(table)] ?? '')) {
+      const tables = found.get(account) ?? new Map<TableName, SqlRow[]>();
+      found.set(account, tables.set(table, own));
+    }
+  }
+  return found;
+}
+
 /** One statement that inserts the rows, which must name the same columns and be at least one. */
 export function insertSql(table: TableName, rows: readonly SqlRow[]): string {
   const columns = Object.keys(rows[0] ?? {});
