@@ -1,8 +1,8 @@
 // Everything that follows from changed rows, in the turn that changed them: grants judged again, gateways told first, then
 // clients, then the sessions closed that may not go on.
 import { endGrant, grantsOfResource } from './grants.ts';
-import { accountOf, clientSession, expectChangeAt, gatewaySession } from './state.ts';
-import { tokenExpiry } from './expiry.ts';
+import { accountOf, clientSession, gatewaySession } from './state.ts';
+import { expectSession } from './due.ts';
 import { endSession, initGateway, sendFilters, takeEnding } from './sessions.ts';
 import { grantsInReach, resourcesInReach, sessionsInReach } from './reach.ts';
 import { judge } from './judge.ts';
@@ -18,7 +18,7 @@ export function settle(state: State, touched: Touched, slugBefore: string | null
   const interrupted = new Map<ClientId, Set<ResourceId>>();
   const sessions = [...sessionsInReach(state, touched)];
   const ending = takeEnding(state, sessions);
-  for (const tokenId of touched.tokens) expectChangeAt(state, tokenExpiry(state, tokenId));
+  for (const { id } of sessions) expectSession(state, id);
   for (const grant of grantsInReach(state, touched)) {
     if (grant.phase !== 'live' || isStanding(state, grant, touched, effects)) continue;
     const resources = interrupted.get(grant.clientId) ?? new Set();

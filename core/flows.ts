@@ -10,8 +10,9 @@
 // otherwise the same gateway is asked again, since it may have dropped the peer or a key may be new.
 import * as v from 'valibot';
 import { authorize } from './authorize.ts';
+import { expectGrant } from './due.ts';
 import { bytesToHex } from './encoding.ts';
-import { clientSession, expectChangeAt, gatewaySession } from './state.ts';
+import { clientSession, gatewaySession } from './state.ts';
 import { endGrant, liveGrant, newFlowId, putGrant, sharesGrant, supersede } from './grants.ts';
 import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
@@ -63,7 +64,7 @@ export function flowAuthorized(
   const after = { ...grant, acknowledged: true, question: null, keys };
   putGrant(state, after, effects);
   // A renewal that had to wait for this answer is due at once.
-  if (renewalAt(after) <= state.now) expectChangeAt(state, state.now);
+  if (renewalAt(after) <= state.now) expectGrant(state, after, true);
   const client = clientSession(state, grant.clientId);
   if (client === null || question.isRenewal || client.publicKey !== question.clientPublicKey) return 'ok';
   announceFlow(state, after, client, gateway, effects, env);

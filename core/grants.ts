@@ -1,8 +1,9 @@
 // The grants held, with the indexes that revocation needs. A grant begins live; once it has ended, it is kept as what is owed
 // to its gateway and its client, until the expiry that the gateway knew.
 import { bytesToHex } from './encoding.ts';
-import { clientSession, expectChangeAt, gatewaySession } from './state.ts';
-import { clientAwayMsMax, nextChangeAt } from './expiry.ts';
+import { clientSession, gatewaySession } from './state.ts';
+import { expectGrant, setDue } from './due.ts';
+import { clientAwayMsMax } from './expiry.ts';
 import * as v from 'valibot';
 import { wake } from './memberships.ts';
 import { flowId } from '../protocol/ids.ts';
@@ -28,11 +29,12 @@ export function holdGrant(state: State, grant: Grant): void {
   add(state.grantsOfClient, grant.clientId, grant.flowId);
   add(state.grantsOfGateway, grant.gatewayId, grant.flowId);
   add(state.grantsOfResource, grant.resourceId, grant.flowId);
-  expectChangeAt(state, nextChangeAt(grant, state.now));
+  expectGrant(state, grant);
 }
 
 export function dropGrant(state: State, grant: Grant, effects: Effects): void {
   if (grant.phase === 'live') state.maybeAsleep.add(grant.actorId);
+  setDue(state.due, grant.flowId, Infinity);
   state.grants.delete(grant.flowId);
   drop(state.grantsOfClient, grant.clientId, grant.flowId);
   drop(state.grantsOfGateway, grant.gatewayId, grant.flowId);

@@ -2,6 +2,7 @@
 // that grants the same access takes over in silence; where none does, the gateway is told before anyone else.
 import { accessOf } from './access.ts';
 import { endGrant, putGrant } from './grants.ts';
+import { expectGrant } from './due.ts';
 import { endAt, expiryToTell, renewalAt } from './expiry.ts';
 import { isHeld } from './holds.ts';
 import { gatewaySession } from './state.ts';
@@ -25,6 +26,8 @@ export function judge(state: State, grant: LiveGrant, effects: Effects): LiveGra
   if (isSame && state.grants.get(grant.flowId) === grant) return grant;
   const after = { ...grant, ...standing };
   putGrant(state, after, effects);
+  // A renewal for which there was no reason before may have one from here on.
+  if (renewalAt(after) <= state.now) expectGrant(state, after, true);
   return after;
 }
 

@@ -1,7 +1,7 @@
 // Tells a client what changed in its view since it was last told: removals first, then additions; nothing when nothing
 // changed. A resource whose sites, type or address changed is removed and added, for devices take it so.
 import { announce, announcedResource, withdraw } from './announced.ts';
-import { expectChangeAt } from './state.ts';
+import { expectSession } from './due.ts';
 import { namedResources } from './access.ts';
 import { resourceInView } from './view.ts';
 import { must } from '../protocol/assert.ts';
@@ -51,7 +51,7 @@ export function patchClient(
     added.push(newsOf(kept, after, speech));
   }
   for (const news of added) send(news);
-  expectChangeAt(state, announced.until);
+  expectSession(state, session.id);
   const after = { ...session, viewedAt: state.now };
   state.sessions.set(session.id, after);
   effects.saves.push({ type: 'put-session', session: after });

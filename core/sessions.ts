@@ -4,10 +4,11 @@
 //      └──▶ refused
 //
 // The newest connection of a device wins, by the time it connected at the edge.
-import { accountOf, expectChangeAt } from './state.ts';
+import { accountOf } from './state.ts';
 import { isProviderEnabled } from './access.ts';
 import { askAgain } from './flows.ts';
 import { takeReplacement } from './clones.ts';
+import { expectSession, setDue } from './due.ts';
 import { bytesToHex } from './encoding.ts';
 import { gatewayResource } from './render.ts';
 import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
@@ -82,7 +83,7 @@ export function holdSession(state: State, session: Session): void {
   state.sessions.set(session.id, session);
   state.sessionOfDevice.set(session.deviceId, session.id);
   if (session.role === 'client') wake(state.tables.memberships, session.actorId);
-  expectChangeAt(state, state.tables.rows.tokens.get(session.tokenId)?.expires_at ?? Infinity);
+  expectSession(state, session.id);
 }
 
 /** The device's join was answered: it gets the whole of its view, whatever it was told before. */
@@ -106,6 +107,7 @@ export function noteCapabilities(state: State, session: Session, iceless: boolea
 export function forgetSession(state: State, session: Session): void {
   state.sessions.delete(session.id);
   state.announced.delete(session.id);
+  setDue(state.due, session.id, Infinity);
   if (session.role === 'client') state.maybeAsleep.add(session.actorId);
   if (state.sessionOfDevice.get(session.deviceId) === session.id) state.sessionOfDevice.delete(session.deviceId);
 }
@@ -157,7 +159,7 @@ function initClient(state: State, session: ClientSession, effects: Effects): voi
   const view = clientView(state, session);
   if (view === null) return;
   state.announced.set(session.id, view);
-  expectChangeAt(state, view.until);
+  expectSession(state, session.id);
   const resources = [...view.resources];
   tellClient(effects, session, { type: 'init', interface: view.interface, resources, relays: [] });
   const interrupted = takeOwedToClient(state, session.deviceId, effects);

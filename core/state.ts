@@ -2,7 +2,9 @@
 // Only step.ts changes it.
 import * as v from 'valibot';
 import * as ids from '../protocol/ids.ts';
+import { firstDue, nothingDue } from './due.ts';
 import { emptyTables } from './tables.ts';
+import type { Due } from './due.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Interface } from '../protocol/device/shared.ts';
 import type { Hold } from '../protocol/holds.ts';
@@ -130,8 +132,10 @@ export type State = {
   stale: boolean;
   /** The latest time seen, milliseconds since 1970-01-01 UTC; never goes back. */
   now: number;
-  /** The earliest moment at which anything may change by itself; it may be too early, never too late. */
-  deadline: number | null;
+  /** When every grant and session changes by itself next; it may be too early, never too late. */
+  readonly due: Due;
+  /** The earliest of these moments, null when there is none. */
+  readonly deadline: number | null;
   readonly tables: Tables;
   /** Parts of a commit or snapshot that are applied while nothing has followed from them yet; null outside of one. */
   partial: PartsTaken | null;
@@ -152,12 +156,16 @@ export type State = {
 
 /** A state without rows, sessions and grants, over the memberships that `stored` has. */
 export function emptyState(stored: StoredMemberships): State {
+  const due = nothingDue();
   return {
     position: null,
     term: 0,
     stale: false,
     now: 0,
-    deadline: null,
+    due,
+    get deadline() {
+      return firstDue(due);
+    },
     tables: emptyTables(stored),
     partial: null,
     sessions: new Map(),
@@ -171,11 +179,6 @@ export function emptyState(stored: StoredMemberships): State {
     grantsOfResource: new Map(),
     maybeAsleep: new Set(),
   };
-}
-
-/** Notes that something changes by itself at `at`; the earliest such moment is when the next tick is due. */
-export function expectChangeAt(state: State, at: number): void {
-  if (Number.isFinite(at) && (state.deadline === null || at < state.deadline)) state.deadline = at;
 }
 
 /** The one account row, or null before the first snapshot and after the account's deletion. */

@@ -1,6 +1,6 @@
 // The one function that changes a State: (state, input, env) to effects. Pure but for the state it is given, synchronous,
 // deterministic. If it throws, the state is half changed: the caller drops it and reads it again from storage.
-import { accountOf, expectChangeAt } from './state.ts';
+import { accountOf } from './state.ts';
 import { renewalAt } from './expiry.ts';
 import { applyChanges, applyRows, compareWithBefore, removeOthers } from './apply.ts';
 import { connect, endOf, endSession, forgetSession, holdSession, joined, noteCapabilities } from './sessions.ts';
@@ -14,7 +14,8 @@ import { nothingTouched } from './touched.ts';
 import { forgetUnsaved } from './memberships.ts';
 import { putActorsToSleep } from './awake.ts';
 import { liftHold, placeHold } from './holds.ts';
-import { findDeadline, tick } from './tick.ts';
+import { expectGrant, expectSession } from './due.ts';
+import { tick } from './tick.ts';
 import { settle } from './consequences.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Effects } from './effect.ts';
@@ -53,9 +54,9 @@ export function resume(state: State, sessions: readonly Session[], now: number):
     if (view !== null) state.announced.set(session.id, view);
   }
   state.now = Math.max(now, ...sessions.map(({ viewedAt }) => viewedAt));
-  findDeadline(state);
+  for (const { id } of sessions) expectSession(state, id);
   for (const grant of state.grants.values()) {
-    if (grant.phase === 'live' && renewalAt(grant) <= now) expectChangeAt(state, now);
+    expectGrant(state, grant, grant.phase === 'live' && renewalAt(grant) <= now);
   }
 }
 

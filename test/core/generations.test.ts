@@ -186,8 +186,6 @@ test('[P14.802] a renewal goes on under the keys that were accepted, and not to 
 
 test('[P14.803] a renewal that an open question holds up follows its answer, and a question late enough renews by itself', () => {
   const driven = driveWithFlow(worldRows(), speaking.B);
-  driven.now = driven.state.deadline ?? 0;
-  driven.step({ type: 'tick' });
   driven.now = (driven.state.deadline ?? 0) - 5000;
   const asked = createFlow(driven);
   driven.now += 5000;

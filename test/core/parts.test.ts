@@ -60,14 +60,17 @@ test('[P3.503] a snapshot in parts does what it does whole: rows that no part ho
 
 test('[P14.500] what time ends is not ended between the parts of a commit, but after it', () => {
   const driven = driveWithFlow();
-  driven.step({ type: 'part', content: { changes: commit(101, remove('policies')).changes } });
+  driven.step({
+    type: 'part',
+    content: { changes: commit(101, insert('gateway_groups', { id: id('site', 2) })).changes },
+  });
   driven.now += 90 * 86_400_000;
   expect(lines(driven.step({ type: 'part', content: { changes: [] } }))).toEqual([]);
 
   const { wakeAt } = driven.step({
     type: 'commit',
     epoch: 1,
-    commit: commit(102, insert('policies', { id: id('part', 902) })),
+    commit: commit(102, insert('gateway_groups', { id: id('site', 3) })),
   });
 
   expect(wakeAt).toBeLessThanOrEqual(driven.now);
