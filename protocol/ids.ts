@@ -20,6 +20,12 @@ export const resourceId = v.pipe(uuid, v.brand('ResourceId'));
 export const siteId = v.pipe(uuid, v.brand('SiteId'));
 export const tokenId = v.pipe(uuid, v.brand('TokenId'));
 
+/**
+ * What stands for no account: the rows that belong to none, tokens of shared relays, are delivered to the object of this name,
+ * and shared relays connect to it. No account has this id.
+ */
+export const sharedAccountId = v.parse(accountId, '00000000-0000-0000-0000-000000000000');
+
 export type AccountId = v.InferOutput<typeof accountId>;
 export type ActorId = v.InferOutput<typeof actorId>;
 export type ClientId = v.InferOutput<typeof clientId>;

@@ -41,3 +41,8 @@ export const tableNames: readonly TableName[] = tableName.options;
 export function accountColumn(table: TableName): 'id' | 'account_id' {
   return table === 'accounts' ? 'id' : 'account_id';
 }
+
+/** Whether a row may belong to no account: it then belongs to the shared one. */
+export function mayBeShared(table: TableName): boolean {
+  return table === 'tokens';
+}

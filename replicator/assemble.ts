@@ -6,9 +6,9 @@
 // throws StreamStopError; nothing is guessed and nothing is skipped.
 import * as v from 'valibot';
 import type { Change, WireRow, WireValue } from '../protocol/commit.ts';
-import { accountId, type AccountId } from '../protocol/ids.ts';
+import { accountId, sharedAccountId, type AccountId } from '../protocol/ids.ts';
 import type { Lsn } from '../protocol/lsn.ts';
-import { accountColumn, keyColumns, tableName, type TableName } from '../protocol/tables.ts';
+import { accountColumn, keyColumns, mayBeShared, tableName, type TableName } from '../protocol/tables.ts';
 import { assert } from '../protocol/assert.ts';
 import type { Message, Relation } from './decode.ts';
 import { StreamStopError } from './stop.ts';
@@ -255,6 +255,7 @@ function add(open: Open, account: AccountId, change: Change, bytes: number): voi
 
 function accountOf(table: TableName, row: WireRow): AccountId {
   const value: WireValue | undefined = row[accountColumn(table)];
+  if (value === null && mayBeShared(table)) return sharedAccountId;
   const parsed = v.safeParse(accountId, value);
   if (parsed.success) return parsed.output;
   throw new StreamStopError(

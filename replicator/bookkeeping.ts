@@ -7,7 +7,7 @@
 // refuses is written without its data.
 import { DatabaseError, type ClientBase } from 'pg';
 import { assert, must, unreachable } from '../protocol/assert.ts';
-import type { AccountId } from '../protocol/ids.ts';
+import { sharedAccountId, type AccountId } from '../protocol/ids.ts';
 import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import type { Ack, Positions } from './ack.ts';
 import { logRowJson, withoutData, type ChangeLog, type LogBatch, type LogRow } from './change-log.ts';
@@ -266,8 +266,11 @@ export async function readLanes(
     `select coalesce(lane.account_id, account.id)::text as account_id,
             case when lane.epoch = $1 then lane.to_lsn::text end as to_lsn,
             case when lane.epoch = $1 and lane.state = 'parked' then coalesce(lane.reason, 'unknown') end as parked
-       from drawbridge.lanes lane full join public.accounts account on account.id = lane.account_id`,
-    [epoch],
+       from drawbridge.lanes lane
+       full join (select id from public.accounts
+                  union all select $2::uuid where exists (select from public.tokens where account_id is null)) account
+         on account.id = lane.account_id`,
+    [epoch, sharedAccountId],
   );
   const snapshot = await client.query<{ snapshot: string }>('select pg_current_snapshot()::text as snapshot');
   const positions = new Map<AccountId, Lsn>();

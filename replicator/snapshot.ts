@@ -8,9 +8,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ClientBase, CustomTypesConfig } from 'pg';
 import { must } from '../protocol/assert.ts';
 import type { WireRow, WireValue } from '../protocol/commit.ts';
-import type { AccountId } from '../protocol/ids.ts';
+import { sharedAccountId, type AccountId } from '../protocol/ids.ts';
 import { messagePrefix } from '../protocol/steering.ts';
-import { accountColumn, tableNames, type TableName } from '../protocol/tables.ts';
+import { accountColumn, mayBeShared, tableNames, type TableName } from '../protocol/tables.ts';
 import { composeSteering } from './steering.ts';
 import { decoderOf } from './value.ts';
 import { isVisible, parsePgSnapshot, type PgSnapshot, type Xid } from './visibility.ts';
@@ -78,7 +78,7 @@ async function readTables(
   const decoders = await readDecoders(client);
   let rows: Partial<Record<TableName, WireRow[]>> = {};
   let bytes = 0;
-  for (const table of tableNames) {
+  for (const table of account === sharedAccountId ? tableNames.filter(mayBeShared) : tableNames) {
     const byColumn = must(decoders.get(table), `the columns of ${table}`);
     for await (const batch of fetchBatches(client, table, account)) {
       const held = (rows[table] ??= []);
@@ -98,8 +98,9 @@ type TextRow = Readonly<Record<string, string | null>>;
 /** By cursor, so that memory is bounded by a batch: of one row at first, then of as many as fill a quarter of a part. */
 async function* fetchBatches(client: ClientBase, table: TableName, account: AccountId) {
   await client.query(
-    `declare account_rows no scroll cursor for select * from only public.${table} where ${accountColumn(table)} = $1`,
-    [account],
+    `declare account_rows no scroll cursor for
+       select * from only public.${table} where ${accountColumn(table)} ${account === sharedAccountId ? 'is null' : '= $1'}`,
+    account === sharedAccountId ? [] : [account],
   );
   for (let count = 1; ;) {
     const { rows } = await client.query<TextRow>({ text: `fetch ${count} from account_rows`, types: textOnly });

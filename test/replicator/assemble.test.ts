@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { expect, test } from 'vitest';
-import { accountId, type AccountId } from '../../protocol/ids.ts';
+import { accountId, sharedAccountId, type AccountId } from '../../protocol/ids.ts';
 import {
   createAssembler,
   openBytesMax,
@@ -111,6 +111,25 @@ test('[P5.7] a row that names no account stops the reader', () => {
   for (const account of [null, 'not-a-uuid', accountA.toUpperCase()]) {
     expect(() => pushAll()(bytes.begin(7), bytes.insert(ACTORS, ['1', account, 'x']))).toThrow(StreamStopError);
   }
+});
+
+test('[P2.501] a token of no account is a change of the shared one, and a row of another table that names none stops the reader', () => {
+  const TOKENS = 3;
+  const described = bytes.relation(TOKENS, 'tokens', columns);
+  const [transaction] = pushAll()(
+    described,
+    bytes.begin(7),
+    bytes.insert(TOKENS, ['1', null, 'x']),
+    bytes.update(TOKENS, ['1', null, 'x'], ['1', accountA, 'x']),
+    bytes.commit(100n),
+  );
+
+  expect(opsOf(transaction, sharedAccountId)).toEqual([
+    ['insert', 0],
+    ['delete', 1],
+  ]);
+  expect(opsOf(transaction, accountA)).toEqual([['insert', 2]]);
+  expect(() => pushAll()(bytes.begin(7), bytes.insert(ACTORS, ['1', null, 'x']))).toThrow(StreamStopError);
 });
 
 test('[P5.8] a published table of another name, or without the columns that say whose a row is, stops the reader', () => {
