@@ -35,7 +35,12 @@ Needs DRAWBRIDGE_INGEST_KEY.`,
     const [kind, text] = readSubject(values);
     const wanted = { account: values.account ?? null, things: { [kind]: text } };
     const { answer, account, names } = await askAbout(settings, wanted, accessPath, accessAnswer, (found) =>
-      v.parse(accessRequest, { version: 1, account: found.account, of: { type: kind, id: found.things[kind] } }),
+      v.parse(accessRequest, {
+        version: 1,
+        account: found.account,
+        place: found.place,
+        of: { type: kind, id: found.things[kind] },
+      }),
     );
     if (answer.position !== null && !answer.isKnown) {
       throw new Error(

@@ -4,14 +4,24 @@ import type * as v from 'valibot';
 import type { Client } from 'pg';
 import { UsageError } from '../dev/command.ts';
 import { withDatabase } from './database.ts';
-import { findAccount, findOfKind, idOf, type Account, type Kind } from './find.ts';
+import { findAccount, findOfKind, idOf, readPlace, type Account, type Kind } from './find.ts';
 import { idsIn, readNames } from './names.ts';
+import type { Place } from '../protocol/place.ts';
 import type { Settings } from './settings.ts';
 import { askObject } from './status-http.ts';
 
 /** What a person named, by kind; the first finds the account where that is not named. */
-export type Wanted = { readonly account: string | null; readonly things: Readonly<Partial<Record<Kind, string>>> };
-type Found = { readonly account: string; readonly things: Readonly<Partial<Record<Kind, string>>> };
+export type Wanted = {
+  readonly account: string | null;
+  readonly things: Readonly<Partial<Record<Kind, string>>>;
+  /** Where the account's object lives, for when Postgres cannot be asked. */
+  readonly place?: Place;
+};
+type Found = {
+  readonly account: string;
+  readonly place: Place;
+  readonly things: Readonly<Partial<Record<Kind, string>>>;
+};
 
 export type Asked<Answer> = {
   readonly answer: Answer;
@@ -34,12 +44,14 @@ export async function askAbout<Answer extends object>(
   if (byId === null) {
     return await withDatabase(databaseUrl, async (db) => {
       const { account, things } = await find(db, wanted);
-      const answer = await ask({ account: account.id, things });
+      const answer = await ask({ account: account.id, place: await readPlace(db, account.id), things });
       return { answer, account, names: await readNames(db, account.id, idsIn(answer)) };
     });
   }
-  const answer = await ask(byId);
   const { account: id } = byId;
+  const known = await orNull(withDatabase(databaseUrl, async (db) => ({ place: await readPlace(db, id) })));
+  const answer = await ask({ ...byId, place: known?.place ?? wanted.place ?? null });
+  if (known === null) return { answer, account: { id, slug: null }, names: {} };
   try {
     return await withDatabase(databaseUrl, async (db) => {
       const { rows } = await db.query<Account>('select id::text, slug from accounts where id = $1', [id]);
@@ -52,11 +64,21 @@ export async function askAbout<Answer extends object>(
 }
 
 /** What was named, where all of it, the account included, was named by its id; else null. */
-function foundByIds({ account, things }: Wanted): Found | null {
+function foundByIds({ account, things }: Wanted): Omit<Found, 'place'> | null {
   const accountId = account === null ? null : idOf(account);
   const found = Object.entries(things).map(([kind, text]) => [kind, idOf(text)] as const);
   if (accountId === null || found.some(([, id]) => id === null)) return null;
   return { account: accountId, things: Object.fromEntries(found.map(([kind, id]) => [kind, id ?? ''])) };
+}
+
+/** What Postgres said; null when it could not be asked. A mistake in its address is the person's. */
+async function orNull<T>(answer: Promise<T>): Promise<T | null> {
+  try {
+    return await answer;
+  } catch (cause) {
+    if (cause instanceof UsageError) throw cause;
+    return null;
+  }
 }
 
 async function find(db: Client, wanted: Wanted) {

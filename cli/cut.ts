@@ -10,6 +10,7 @@ import { withDatabase } from './database.ts';
 import { accountLabel, findAccount, findOfKind, type Account, type Kind } from './find.ts';
 import { askAbout } from './ask.ts';
 import { cutByEdit } from './cut-edit.ts';
+import type { Place } from '../protocol/place.ts';
 import type { Settings } from './settings.ts';
 
 const options = {
@@ -20,6 +21,11 @@ const options = {
   resource: { type: 'string', value: 'RESOURCE', help: 'exact name or id of the resource' },
   'at-edge': { type: 'boolean', help: 'hold it in the object of the account, without touching the database' },
   lift: { type: 'boolean', help: 'with --at-edge: end a hold' },
+  region: {
+    type: 'string',
+    value: 'REGION',
+    help: 'with --at-edge while Postgres is away: accounts.region, if it is a jurisdiction',
+  },
   reason: { type: 'string', value: 'TEXT', help: 'with --at-edge: kept with the hold, for people' },
 } as const;
 
@@ -28,7 +34,7 @@ const reasonLengthMax = 255;
 export const cut: Command = {
   name: 'cut',
   usage:
-    '--client CLIENT | --actor ACTOR | --gateway GATEWAY | --resource RESOURCE [--account ACCOUNT] [--at-edge [--lift] [--reason TEXT]]',
+    '--client CLIENT | --actor ACTOR | --gateway GATEWAY | --resource RESOURCE [--account ACCOUNT] [--at-edge [--lift] [--reason TEXT] [--region REGION]]',
   summary: 'takes everything away from a device, an actor, a gateway or a resource, at once',
   details: `By an edit, which takes effect within milliseconds of COMMIT, and says how to undo it:
   --client    deletes its row, and the tokens that it alone has connected under: it is signed out
@@ -50,16 +56,21 @@ restarts, until --lift ends it. That works while Postgres is away, when everythi
     const { values, positionals } = readArguments(`${program} cut`, args, options);
     atMost(positionals, 0, 'name what to cut with --client, --actor, --gateway or --resource');
     const target = readTarget(values);
-    const { account, lift, reason = null } = values;
+    const { account, lift, reason = null, region = null } = values;
     const isAtEdge = values['at-edge'] === true;
-    if (!isAtEdge && (lift === true || reason !== null)) {
-      throw new UsageError('--lift and --reason are for holds: give --at-edge with them.');
+    if (!isAtEdge && (lift === true || reason !== null || region !== null)) {
+      throw new UsageError('--lift, --reason and --region are for holds: give --at-edge with them.');
     }
     if (reason !== null && reason.length > reasonLengthMax) {
       throw new UsageError(`The reason has ${reason.length} characters: give ${reasonLengthMax} at most.`);
     }
     return isAtEdge
-      ? await cutAtEdge(settings, account ?? null, target, lift === true ? 'lift' : { reason })
+      ? await cutAtEdge(
+          settings,
+          { account: account ?? null, place: region },
+          target,
+          lift === true ? 'lift' : { reason },
+        )
       : await cutInDatabase(settings, account, target);
   },
 };
@@ -88,17 +99,17 @@ async function cutInDatabase(settings: Settings, named: string | undefined, { ki
 
 async function cutAtEdge(
   settings: Settings,
-  named: string | null,
+  within: { readonly account: string | null; readonly place: Place },
   { kind, text }: Target,
   how: 'lift' | { readonly reason: string | null },
 ): Promise<Outcome> {
   const by = userName();
-  const wanted = { account: named, things: { [kind]: text } };
+  const wanted = { ...within, things: { [kind]: text } };
   let id = '';
   const { answer, account } = await askAbout(settings, wanted, holdPath, holdAnswer, (found) => {
     id = found.things[kind] ?? '';
     const action = how === 'lift' ? { type: 'lift', kind, id, by } : { type: 'place', kind, id, by, ...how };
-    return v.parse(holdRequest, { version: 1, account: found.account, action });
+    return v.parse(holdRequest, { version: 1, account: found.account, place: found.place, action });
   });
   const { done, holds } = answer;
   const json = { account, kind, id, done, holds };

@@ -40,7 +40,7 @@ no names then. The exit status is 0 whatever the verdict. Needs DRAWBRIDGE_INGES
     const given = readGiven(values);
     const wanted = { account: values.account ?? null, things: { client, resource } };
     const { answer, account, names } = await askAbout(settings, wanted, explainPath, explainAnswer, (found) =>
-      v.parse(explainRequest, { version: 1, account: found.account, ...found.things, given }),
+      v.parse(explainRequest, { version: 1, account: found.account, place: found.place, ...found.things, given }),
     );
     refuseUnknown(answer, account, { client, resource });
     return {

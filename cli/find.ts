@@ -1,6 +1,7 @@
 // What a person names on the command line, as the row that is meant: by its id, or by its exact name within the account.
 // Naming none or several is an error whose sentence says how to name one.
 import type { Client } from 'pg';
+import type { Place } from '../protocol/place.ts';
 import { program } from './command.ts';
 
 export type Account = { readonly id: string; readonly slug: string | null };
@@ -35,6 +36,12 @@ export async function findAccount(db: Client, text: string): Promise<Account> {
   throw new NotFoundError(
     `There is no account ${quoted(text)}: give the slug or the id of one, as \`${program} status\` lists.`,
   );
+}
+
+/** The account's region, which tells where its object lives; null for anywhere, and for an account without a row. */
+export async function readPlace(db: Client, account: string): Promise<Place> {
+  const { rows } = await db.query<{ region: string | null }>('select region from accounts where id = $1', [account]);
+  return rows[0]?.region ?? null;
 }
 
 /** `text` is the actor's id or exact name. */

@@ -2,9 +2,11 @@
 // and stored nowhere.
 import { randomBytes, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
+import { readPlace } from './find.ts';
 import { accountId, tokenId } from '../protocol/ids.ts';
 import { hashSecret, parseTokenKeys, signToken } from '../worker/token.ts';
 import type { Client } from 'pg';
+import type { Place } from '../protocol/place.ts';
 
 /** Whom a token admits. An identity is one of the actor's; conditions on the provider look at it. */
 export type TokenHolder =
@@ -45,7 +47,8 @@ export async function mintToken(
   details: TokenDetails = {},
   secrets: TokenSecrets = freshSecrets(),
 ): Promise<string> {
-  const { text, row } = composeToken(tokenKeys, account, holder, details, secrets);
+  const place = await readPlace(db, account);
+  const { text, row } = composeToken(tokenKeys, { account, place }, holder, details, secrets);
   const columns = Object.keys(row);
   await db.query(
     `insert into tokens (${columns.join(', ')}) values (${columns.map((_, i) => `$${i + 1}`).join(', ')})`,
@@ -54,10 +57,10 @@ export async function mintToken(
   return text;
 }
 
-/** The token and its row, without a database. */
+/** The token and its row, without a database. `place`: the account's region, which the token carries to the edge. */
 export function composeToken(
   tokenKeys: string,
-  account: string,
+  { account, place }: { readonly account: string; readonly place: Place },
   holder: TokenHolder,
   { expiresAt = null, name = null }: TokenDetails,
   { id, secret, salt, issuedAtSeconds }: TokenSecrets,
@@ -69,6 +72,7 @@ export function composeToken(
     tokenId: v.parse(tokenId, id),
     issuedAtSeconds,
     secret,
+    place,
   };
   const row = {
     id,

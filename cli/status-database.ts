@@ -4,6 +4,7 @@ import { fileURLToPath } from 'node:url';
 import type { Client } from 'pg';
 import { lsnToText, parsePgLsn, type LsnText } from '../protocol/lsn.ts';
 import { findAccount, type Account } from './find.ts';
+import type { Place } from '../protocol/place.ts';
 import type { Reading } from './reading.ts';
 
 export type DatabaseFacts = {
@@ -29,7 +30,7 @@ export type Lane = {
   readonly lsn: LsnText;
 };
 
-export type AccountRow = Account & { readonly lane: Lane | null };
+export type AccountRow = Account & { readonly lane: Lane | null; readonly place: Place };
 
 /** Accounts shown when none is named. */
 export const accountsMax = 50;
@@ -102,13 +103,14 @@ export async function readAccounts(
   const { rows } = await db.query<{
     id: string;
     slug: string | null;
+    region: string | null;
     state: string | null;
     reason: string | null;
     epoch: number;
     lsn: string;
     total: number;
   }>(
-    `select account.id::text, account.slug, lane.state, lane.reason, lane.epoch::float8 as epoch,
+    `select account.id::text, account.slug, account.region, lane.state, lane.reason, lane.epoch::float8 as epoch,
             lane.to_lsn::text as lsn, count(*) over ()::int as total
        from accounts account left join drawbridge.lanes lane on lane.account_id = account.id
       where account.id = coalesce($1, account.id)
@@ -116,9 +118,10 @@ export async function readAccounts(
     [only?.id ?? null, accountsMax],
   );
   return {
-    rows: rows.map(({ id, slug, state, reason, epoch, lsn }) => ({
+    rows: rows.map(({ id, slug, region, state, reason, epoch, lsn }) => ({
       id,
       slug,
+      place: region,
       lane: state === null ? null : { state, reason, epoch, lsn: lsnToText(parsePgLsn(lsn)) },
     })),
     total: rows[0]?.total ?? 0,

@@ -3,6 +3,7 @@
 import * as v from 'valibot';
 import { statusAnswer, statusPath, statusRequest, type StatusAnswer } from '../protocol/ingest.ts';
 import { signedHeaders } from '../replicator/post.ts';
+import type { Place } from '../protocol/place.ts';
 import type { Reading } from './reading.ts';
 
 const requestMsMax = 5_000;
@@ -41,8 +42,12 @@ export async function readWorker(url: string): Promise<Reading<WorkerFacts>> {
 }
 
 /** Asks the object of an account how it stands. */
-export async function askStatus(url: string, key: string, account: string): Promise<StatusAnswer> {
-  return await askObject(url, key, statusPath, v.parse(statusRequest, { version: 1, account }), statusAnswer);
+export async function askStatus(
+  url: string,
+  key: string,
+  { id: account, place }: { readonly id: string; readonly place: Place },
+): Promise<StatusAnswer> {
+  return await askObject(url, key, statusPath, v.parse(statusRequest, { version: 1, account, place }), statusAnswer);
 }
 
 /** Asks the object of an account, as the replicator would: with a signature under an ingest key. */

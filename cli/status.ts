@@ -72,7 +72,7 @@ async function askDatabase(settings: Settings, named: string | undefined): Promi
   const id = named === undefined ? null : idOf(named);
   const nothing = {
     slot: { facts: null, problem: 'not known without the database' },
-    rows: id === null ? [] : [{ id, slug: null, lane: null }],
+    rows: id === null ? [] : [{ id, slug: null, place: null, lane: null }],
     total: 0,
   } as const;
   try {
@@ -106,7 +106,7 @@ async function askObjects(
 
 async function askOne(row: AccountRow, url: string, key: string): Promise<AccountStatus> {
   try {
-    const object = await askStatus(url, key, row.id);
+    const object = await askStatus(url, key, row);
     return { ...row, object, problem: accountProblem(row, object) };
   } catch (cause) {
     return { ...row, object: null, problem: messageOf(cause) };

@@ -96,7 +96,7 @@ type TokenPlan = {
 function composeTokens({ tokenKeys, account, idOf, secretsOf }: TokenPlan) {
   const rows: SeedRow[] = [];
   const compose = (name: string, holder: TokenHolder) => {
-    const { text, row } = composeToken(tokenKeys, account, holder, { name }, secretsOf(name));
+    const { text, row } = composeToken(tokenKeys, { account, place: null }, holder, { name }, secretsOf(name));
     rows.push({ table: 'tokens', values: row });
     return text;
   };

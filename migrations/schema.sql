@@ -23,12 +23,13 @@ create table public.accounts (
   constraint accounts_features_check CHECK ((jsonb_typeof(features) = 'object'::text)),
   constraint accounts_limits_check CHECK ((jsonb_typeof(limits) = 'object'::text)),
   constraint accounts_name_check CHECK (((length(btrim(name)) >= 1) AND (length(btrim(name)) <= 64))),
-  constraint accounts_region_check CHECK ((region ~ '^[a-z][a-z0-9-]{0,31}$'::text)),
+  constraint accounts_region_check CHECK ((region = ANY (ARRAY['wnam'::text, 'enam'::text, 'sam'::text, 'weur'::text, 'eeur'::text, 'apac'::text, 'apac-ne'::text, 'apac-se'::text, 'oc'::text, 'afr'::text, 'me'::text, 'eu'::text, 'us'::text, 'fedramp'::text, 'fedramp-high'::text]))),
   constraint accounts_slug_check CHECK ((slug ~ '^[a-z0-9_]{3,100}$'::text)),
   constraint accounts_slug_key UNIQUE (slug),
   constraint accounts_when_behind_check CHECK ((when_behind = ANY (ARRAY['short'::text, 'deny'::text])))
 );
 alter table public.accounts replica identity full;
+CREATE TRIGGER accounts_keep_jurisdiction BEFORE UPDATE OF region ON public.accounts FOR EACH ROW EXECUTE FUNCTION drawbridge.keep_jurisdiction();
 CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.accounts FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.accounts is 'A customer: the scope of everything else.';
 comment on column public.accounts.config is 'search_domain, and clients_upstream_dns as a list of {protocol, address}.';
@@ -873,6 +874,22 @@ AS $function$
     when 6 then masklen(value) = 128 and value << 'fd00:2021:1111::/107'::inet
     else false
   end
+$function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.keep_jurisdiction()
+ RETURNS trigger
+ LANGUAGE plpgsql
+AS $function$
+begin
+  if old.region is distinct from new.region
+    and (old.region in ('eu', 'us', 'fedramp', 'fedramp-high') or new.region in ('eu', 'us', 'fedramp', 'fedramp-high')) then
+    raise exception 'an account cannot enter or leave a jurisdiction (% to %)', old.region, new.region
+      using errcode = 'check_violation', constraint = 'accounts_keep_jurisdiction',
+            hint = 'Make another account in the jurisdiction, and move what is in this one.';
+  end if;
+  return new;
+end
 $function$
 ;
 

@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import { accountId } from './ids.ts';
 import { lsnText } from './lsn.ts';
+import { place } from './place.ts';
 import { tableName } from './tables.ts';
 
 /** The version of this contract; a receiver reads this one and the one before it, which had no parts. */
@@ -67,6 +68,7 @@ const positiveInteger = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 const sender = {
   version,
   account: accountId,
+  place,
   /** Fences senders: the object refuses a term below the highest it has seen. */
   term: positiveInteger,
   /** Names the history that positions belong to: the term that opened it. */

@@ -5,6 +5,7 @@
 import * as v from 'valibot';
 import * as ids from './ids.ts';
 import { holdTarget } from './holds.ts';
+import { place } from './place.ts';
 import { position } from './commit.ts';
 
 /** POST an ExplainRequest as JSON; 200 with an ExplainAnswer as JSON. */
@@ -26,6 +27,7 @@ const until = v.nullable(milliseconds);
 export const explainRequest = v.object({
   version: v.literal(1),
   account: ids.accountId,
+  place,
   client: ids.clientId,
   resource: ids.resourceId,
   given: v.object({
@@ -39,6 +41,7 @@ export type ExplainRequest = v.InferOutput<typeof explainRequest>;
 export const accessRequest = v.object({
   version: v.literal(1),
   account: ids.accountId,
+  place,
   of: v.variant('type', [
     v.object({ type: v.literal('resource'), id: ids.resourceId }),
     v.object({ type: v.literal('actor'), id: ids.actorId }),

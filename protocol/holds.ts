@@ -3,6 +3,7 @@
 // requests; no database is needed for any of it.
 import * as v from 'valibot';
 import { accountId } from './ids.ts';
+import { place } from './place.ts';
 
 const holdKinds = ['client', 'actor', 'gateway', 'resource'] as const;
 
@@ -31,6 +32,7 @@ export const holdPath = '/internal/v1/holds';
 export const holdRequest = v.object({
   version: v.literal(1),
   account: accountId,
+  place,
   action: v.variant('type', [
     v.object({ type: v.literal('list') }),
     v.object({ type: v.literal('place'), ...holdTarget.entries, by: note, reason: v.nullable(note) }),

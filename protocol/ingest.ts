@@ -5,6 +5,7 @@
 // request is refused before its body is read, and the body is compared with the signed digest after reading.
 import * as v from 'valibot';
 import { accountId } from './ids.ts';
+import { place } from './place.ts';
 import { hold } from './holds.ts';
 import { position } from './commit.ts';
 
@@ -37,7 +38,7 @@ export const deliverPath = '/internal/v1/deliveries';
 /** POST a StatusRequest as JSON; 200 with a StatusAnswer as JSON. */
 export const statusPath = '/internal/v1/status';
 
-export const statusRequest = v.object({ version: v.literal(1), account: accountId });
+export const statusRequest = v.object({ version: v.literal(1), account: accountId, place });
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 

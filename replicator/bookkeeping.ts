@@ -251,6 +251,8 @@ export type Remembered = {
   readonly positions: Positions;
   /** Why each account is parked in this epoch. */
   readonly parked: ReadonlyMap<AccountId, string>;
+  /** Where the objects of accounts live, for those that say so. */
+  readonly places: ReadonlyMap<AccountId, string>;
   /** Accounts that exist, once had a lane or have an object, and have no position in this epoch. */
   readonly withoutHistory: readonly AccountId[];
   readonly snapshot: PgSnapshot;
@@ -262,13 +264,20 @@ export async function readLanes(
   epoch: number,
   registered: readonly AccountId[],
 ): Promise<Remembered> {
-  const result = await client.query<{ account_id: AccountId; to_lsn: string | null; parked: string | null }>(
+  const result = await client.query<{
+    account_id: AccountId;
+    to_lsn: string | null;
+    parked: string | null;
+    region: string | null;
+  }>(
     `select coalesce(lane.account_id, account.id)::text as account_id,
             case when lane.epoch = $1 then lane.to_lsn::text end as to_lsn,
-            case when lane.epoch = $1 and lane.state = 'parked' then coalesce(lane.reason, 'unknown') end as parked
+            case when lane.epoch = $1 and lane.state = 'parked' then coalesce(lane.reason, 'unknown') end as parked,
+            account.region
        from drawbridge.lanes lane
-       full join (select id from public.accounts
-                  union all select $2::uuid where exists (select from public.tokens where account_id is null)) account
+       full join (select id, region from public.accounts
+                  union all
+                  select $2::uuid, null where exists (select from public.tokens where account_id is null)) account
          on account.id = lane.account_id`,
     [epoch, sharedAccountId],
   );
@@ -276,7 +285,9 @@ export async function readLanes(
   const positions = new Map<AccountId, Lsn>();
   const parked = new Map<AccountId, string>();
   const withoutHistory: AccountId[] = [];
+  const places = new Map<AccountId, string>();
   for (const row of result.rows) {
+    if (row.region !== null) places.set(row.account_id, row.region);
     if (row.parked !== null) parked.set(row.account_id, row.parked);
     else if (row.to_lsn === null) withoutHistory.push(row.account_id);
     else positions.set(row.account_id, parsePgLsn(row.to_lsn));
@@ -285,6 +296,7 @@ export async function readLanes(
   return {
     positions,
     parked,
+    places,
     withoutHistory: [...new Set([...registered.filter((account) => !known.has(account)), ...withoutHistory])],
     snapshot: parsePgSnapshot(must(snapshot.rows[0], 'the present snapshot').snapshot),
   };

@@ -10,6 +10,7 @@ import type { Ack } from './ack.ts';
 import type { Transaction, TransactionPart } from './assemble.ts';
 import { type Command, type Lanes } from './lane.ts';
 import { answered, enqueue, retryDue, unanswered } from './lanes.ts';
+import { notePlace } from './places.ts';
 import { messageOf, type Log } from './log.ts';
 import { PostError, type Post } from './post.ts';
 import { laneCommit, lanePart, stageOf } from './request.ts';
@@ -46,6 +47,7 @@ export class Carrier {
 
   /** The account's lane gets some changes of a transaction that is not complete. */
   carryPart(part: TransactionPart, xid: Xid): void {
+    notePlace(this.#options.lanes, part.account, part.changes);
     this.perform(
       enqueue(this.#options.lanes, part.account, lanePart({ ...part, xid }), part.isBorn && part.index === 0),
     );
@@ -55,6 +57,7 @@ export class Carrier {
   carry(transaction: Transaction, xid: Xid): void {
     for (const [account, changes] of transaction.byAccount) {
       const parts = transaction.partsByAccount.get(account);
+      notePlace(this.#options.lanes, account, changes);
       const commit: Commit = {
         lsn: lsnToText(transaction.lsn),
         xid: xid.toString(),

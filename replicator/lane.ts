@@ -37,6 +37,8 @@ export type Lanes = {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly byAccount: Map<AccountId, Lane>;
+  /** Where the objects of accounts live, as their rows say; the others are anywhere. */
+  readonly places: Map<AccountId, string>;
   /** Bytes that wait for answers: what the reader's window bounds. Commits held for a snapshot have their own bound. */
   windowBytes: number;
   /** Times that any lane has made something durable. */
@@ -55,7 +57,7 @@ export type Command =
   | { readonly type: 'fenced'; readonly term: number };
 
 export function createLanes(options: Pick<Lanes, 'term' | 'epoch' | 'random'>): Lanes {
-  return { ...options, byAccount: new Map(), windowBytes: 0, advances: 0 };
+  return { ...options, byAccount: new Map(), places: new Map(), windowBytes: 0, advances: 0 };
 }
 
 export function newLane(lanes: Lanes, account: AccountId, position: Lsn | null): Lane {

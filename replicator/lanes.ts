@@ -32,6 +32,7 @@ import {
   type Lanes,
   type Phase,
 } from './lane.ts';
+import { senderTo } from './places.ts';
 import { textToLsn, type Lsn } from '../protocol/lsn.ts';
 import {
   isHeldAt,
@@ -41,7 +42,6 @@ import {
   type LaneItem,
   type LanePart,
   type Request,
-  type Sender,
 } from './request.ts';
 import { isVisible, type PgSnapshot } from './visibility.ts';
 
@@ -341,10 +341,6 @@ function takeNext(lanes: Lanes, lane: Lane): Request | 'too-large' | null {
   const request = takeRequest(senderTo(lanes, lane), lane.position, lane.queue);
   if (request !== null && request !== 'too-large') lane.queueBytes -= request.bytes;
   return request;
-}
-
-function senderTo({ term, epoch }: Lanes, { account }: Lane): Sender {
-  return { account, term, epoch };
 }
 
 function send(lanes: Lanes, lane: Lane, request: Request): readonly Command[] {

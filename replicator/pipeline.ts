@@ -145,6 +145,7 @@ export class Pipeline {
   /** Resolves when the stream has started. */
   async open(): Promise<void> {
     const { config, onError, remembered, slot, walSenderTimeoutMs } = this.#options;
+    for (const [account, place] of remembered.places) this.#lanes.places.set(account, place);
     for (const [account, position] of remembered.positions) addLane(this.#lanes, account, position);
     for (const [account, reason] of remembered.parked) {
       this.#carrier.perform(addParkedLane(this.#lanes, account, reason));

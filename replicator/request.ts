@@ -6,6 +6,7 @@ import { assert } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { lsnToText, textToLsn, type Lsn } from '../protocol/lsn.ts';
 import type { Xid } from './visibility.ts';
+import type { Place } from '../protocol/place.ts';
 
 export const deliveryCommitsMax = 500;
 /** A delivery is closed once it reaches this size; a single larger commit travels alone. */
@@ -42,7 +43,12 @@ export type Request =
   | { readonly type: 'part'; readonly body: string; readonly bytes: number; readonly part: LanePart };
 
 /** Who sends to whom. */
-export type Sender = { readonly account: AccountId; readonly term: number; readonly epoch: number };
+export type Sender = {
+  readonly account: AccountId;
+  readonly place: Place;
+  readonly term: number;
+  readonly epoch: number;
+};
 
 export function laneCommit(commit: Commit): LaneCommit {
   const json = JSON.stringify(commit);
@@ -130,8 +136,8 @@ function envelope(sender: Sender, to: Lsn): string {
   return `${senderJson(sender)},"to":"${lsnToText(to)}"`;
 }
 
-function senderJson({ account, term, epoch }: Sender): string {
-  return `"version":${deliveryVersion},"account":"${account}","term":${term},"epoch":${epoch}`;
+function senderJson({ account, place, term, epoch }: Sender): string {
+  return `"version":${deliveryVersion},"account":"${account}","place":${JSON.stringify(place)},"term":${term},"epoch":${epoch}`;
 }
 
 function fromJson(from: Lsn | null): string {

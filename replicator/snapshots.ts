@@ -9,6 +9,7 @@ import type { Lsn } from '../protocol/lsn.ts';
 import { FencedError } from './carry.ts';
 import { type Command, type Lanes } from './lane.ts';
 import { abandonSnapshot, deliverSnapshot, holdForSnapshot, isHeldFor, type Taken } from './lanes.ts';
+import { senderTo } from './places.ts';
 import type { Log } from './log.ts';
 import { PostError, type Post } from './post.ts';
 import { snapshotPartBody } from './request.ts';
@@ -141,7 +142,7 @@ export class Snapshots {
   async #deliverPart(account: AccountId, id: string, index: number, rows: RowsByTable): Promise<void> {
     const { lanes, onError, post } = this.#options;
     if (!isHeldFor(lanes, account, id)) throw new PartError('the snapshot was given up while it was read');
-    const body = snapshotPartBody({ account, term: lanes.term, epoch: lanes.epoch }, id, index, JSON.stringify(rows));
+    const body = snapshotPartBody(senderTo(lanes, { account }), id, index, JSON.stringify(rows));
     const answer = await post.deliver(body);
     if (answer.type === 'staged' && answer.parts > index) return;
     if (answer.type === 'fenced') {

@@ -13,11 +13,12 @@ import {
   statusRequest,
 } from '../protocol/ingest.ts';
 import { accessPath, accessRequest, explainPath, explainRequest } from '../protocol/explain.ts';
-import { accountObjectName } from './env.ts';
+import { accountObject } from './place.ts';
 import { holdPath, holdRequest } from '../protocol/holds.ts';
 import { isEqualText } from './hashes.ts';
 import type { Account } from './account/account.ts';
 import type { AccountId } from '../protocol/ids.ts';
+import type { Place } from '../protocol/place.ts';
 import type { Context } from 'hono';
 import type { Env } from './env.ts';
 
@@ -30,9 +31,8 @@ ingest.post(deliverPath, async (context) => {
   if (body instanceof Response) return body;
   const parsed = v.safeParse(delivery, body.json);
   if (!parsed.success) return problem(400, `not a delivery: ${v.summarize(parsed.issues).slice(0, 500)}`);
-  const { env } = context;
-  const answer = await env.ACCOUNT.getByName(accountObjectName(parsed.output.account)).deliver(parsed.output);
-  return context.json(answer);
+  const { account, place } = parsed.output;
+  return context.json(await accountObject(context.env.ACCOUNT, account, place).deliver(parsed.output));
 });
 
 /** What operators ask an account's object: by path, the request's contract, its name in words, and how it is answered. */
@@ -41,7 +41,7 @@ askObject(explainPath, explainRequest, 'an explain request', async (object, requ
 askObject(accessPath, accessRequest, 'an access request', async (object, request) => await object.access(request));
 askObject(holdPath, holdRequest, 'a request for a hold', async (object, { action }) => await object.hold(action));
 
-function askObject<Request extends { readonly account: AccountId }>(
+function askObject<Request extends { readonly account: AccountId; readonly place: Place }>(
   path: string,
   schema: v.GenericSchema<unknown, Request>,
   what: string,
@@ -52,7 +52,7 @@ function askObject<Request extends { readonly account: AccountId }>(
     if (body instanceof Response) return body;
     const parsed = v.safeParse(schema, body.json);
     if (!parsed.success) return problem(400, `not ${what}: ${v.summarize(parsed.issues).slice(0, 500)}`);
-    const object = context.env.ACCOUNT.getByName(accountObjectName(parsed.output.account));
+    const object = accountObject(context.env.ACCOUNT, parsed.output.account, parsed.output.place);
     return new Response(JSON.stringify(await ask(object, parsed.output)), {
       headers: { 'content-type': 'application/json' },
     });

@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import { createHash, createHmac } from 'node:crypto';
 import { accountId, tokenId } from '../protocol/ids.ts';
 import { isEqualText } from './hashes.ts';
+import { place, type Place } from '../protocol/place.ts';
 import { tokenTypeOfRole } from '../protocol/roles.ts';
 
 /** A signing key. `secret` has 32 characters at least. */
@@ -14,21 +15,32 @@ export type TokenKey = { readonly id: string; readonly secret: string };
 /** Those that admit a device of some role, and `api`, which admits none. */
 const tokenType = v.picklist([...Object.values(tokenTypeOfRole), 'api']);
 
-const payload = v.strictTuple([
-  tokenType,
-  accountId,
-  tokenId,
-  /** When it was issued, whole seconds since 1970-01-01 UTC. */
-  v.pipe(v.number(), v.safeInteger()),
-  v.pipe(v.string(), v.minLength(32), v.maxLength(128)),
+/** The version of the envelope's payload; the one before it, which named neither its version nor a place, is read too. */
+const payloadVersion = 2;
+
+const issuedAtSeconds = v.pipe(v.number(), v.safeInteger());
+const secret = v.pipe(v.string(), v.minLength(32), v.maxLength(128));
+
+const payload = v.union([
+  v.pipe(
+    v.strictTuple([v.literal(payloadVersion), tokenType, accountId, tokenId, issuedAtSeconds, secret, place]),
+    v.transform(([, ...fields]) => fields),
+  ),
+  v.pipe(
+    v.strictTuple([tokenType, accountId, tokenId, issuedAtSeconds, secret]),
+    v.transform((fields) => [...fields, null] as const),
+  ),
 ]);
 
 export type Token = {
   readonly type: v.InferOutput<typeof tokenType>;
   readonly accountId: v.InferOutput<typeof accountId>;
   readonly tokenId: v.InferOutput<typeof tokenId>;
+  /** Whole seconds since 1970-01-01 UTC. */
   readonly issuedAtSeconds: number;
   readonly secret: string;
+  /** Where the account's object lives. */
+  readonly place: Place;
 };
 
 /** Characters of a token, at most. */
@@ -54,8 +66,9 @@ export function parseTokenKeys(text: string | undefined): [TokenKey, ...TokenKey
 
 /** Signs `token` with `key`. */
 export function signToken(token: Token, key: TokenKey): string {
-  const fields = JSON.stringify([token.type, token.accountId, token.tokenId, token.issuedAtSeconds, token.secret]);
-  const head = `drawbridge.${key.id}.${encode(fields)}`;
+  const { type, accountId: account, tokenId: id, place: where } = token;
+  const fields = [payloadVersion, type, account, id, token.issuedAtSeconds, token.secret, where];
+  const head = `drawbridge.${key.id}.${encode(JSON.stringify(fields))}`;
   return `${head}.${sign(head, key)}`;
 }
 
@@ -68,8 +81,8 @@ export function verifyToken(text: string, keys: readonly TokenKey[]): Token | nu
   if (key === undefined || !isEqualText(signature, sign(`drawbridge.${key.id}.${body}`, key))) return null;
   const parsed = v.safeParse(payload, decode(body));
   if (!parsed.success) return null;
-  const [type, account, id, issuedAtSeconds, secret] = parsed.output;
-  return { type, accountId: account, tokenId: id, issuedAtSeconds, secret };
+  const [type, account, id, issuedAt, secretText, where] = parsed.output;
+  return { type, accountId: account, tokenId: id, issuedAtSeconds: issuedAt, secret: secretText, place: where };
 }
 
 /** What a token's row stores: SHA-256 over salt and secret, as lower-case hex. */

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { accountProblem } from '../../cli/status.ts';
 import { lsn } from '../support/world.ts';
 
-const row = { id: 'id', slug: 'acme', lane: { state: 'live', reason: null, epoch: 2, lsn: lsn(100) } };
+const row = { id: 'id', slug: 'acme', place: null, lane: { state: 'live', reason: null, epoch: 2, lsn: lsn(100) } };
 const object = {
   position: { epoch: 2, lsn: lsn(100) },
   term: 3,

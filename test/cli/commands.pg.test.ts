@@ -32,6 +32,21 @@ afterAll(async () => {
   await server.stop();
 });
 
+test('[P12.749] token create signs the place where the account lives', async () => {
+  const home = await insertRow(db, 'accounts', { name: 'Home', slug: 'home', region: 'eu' });
+  await insertRow(db, 'actors', { name: 'Eve', account_id: home });
+  for (const [account, name, place] of [
+    ['home', 'Eve', 'eu'],
+    ['acme', 'Alice', null],
+  ] as const) {
+    const ran = await drawbridgeHere(
+      ['token', 'create', '--account', account, '--type', 'client', '--actor', name],
+      environment(server.url),
+    );
+    expect(verifyToken(ran.out.trim(), parseTokenKeys(tokenKeys))).toMatchObject({ place });
+  }
+});
+
 test.each([
   ['client', ['--actor', 'Alice'], () => ({ actor_id: actor, identity_id: null, gateway_group_id: null })],
   ['api', ['--actor', 'Alice'], () => ({ actor_id: actor, identity_id: null, gateway_group_id: null })],

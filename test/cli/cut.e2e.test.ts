@@ -71,7 +71,7 @@ test('[P4.742] a device that is cut by an edit is signed out', async () => {
 test.each([
   [['cut'], /Nothing is named/],
   [['cut', '--client', 'a', '--actor', 'b'], /More than one thing is named/],
-  [['cut', '--client', 'a', '--lift'], /--lift and --reason are for holds/],
+  [['cut', '--client', 'a', '--lift'], /--lift, --reason and --region are for holds/],
   [['cut', '--client', 'a', '--at-edge', '--reason', 'x'.repeat(256)], /reason has 256 characters/],
 ])('a mistake in cut is one sentence: %#', async (args, problem) => {
   const ran = await cli(args);

@@ -1,5 +1,6 @@
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
+import { jurisdictions, locationHints } from '../../protocol/place.ts';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
 import { acme, insertRow, other, refusalOf, type Values } from '../support/insert-row.ts';
@@ -25,6 +26,25 @@ describe.each([18, 15] as const)('a row on Postgres %i', (version) => {
   });
   afterEach(async () => {
     await db.query('rollback');
+  });
+
+  test('[P12.748] accepts every place that the edge knows, and lets no account enter or leave a jurisdiction', async () => {
+    for (const region of [...locationHints, ...jurisdictions]) {
+      expect(await refusal('accounts', { name: 'Placed', region })).toBeNull();
+    }
+    await db.query(`update accounts set region = 'weur' where id = $1`, [acme]);
+    await db.query(`update accounts set region = 'oc' where id = $1`, [acme]);
+    const home = await insertRow(db, 'accounts', { name: 'Home', region: 'eu' });
+    for (const [account, region] of [
+      [acme, 'eu'],
+      [home, 'us'],
+      [home, null],
+    ]) {
+      await db.query('savepoint before');
+      const move = db.query('update accounts set region = $1 where id = $2', [region, account]);
+      await expect(move).rejects.toMatchObject({ constraint: 'accounts_keep_jurisdiction' });
+      await db.query('rollback to before');
+    }
   });
 
   test.each([
@@ -54,6 +74,7 @@ describe.each([18, 15] as const)('a row on Postgres %i', (version) => {
     ['accounts', { name: ' ' }, 'accounts_name_check'],
     ['accounts', { slug: 'No' }, 'accounts_slug_check'],
     ['accounts', { when_behind: 'maybe' }, 'accounts_when_behind_check'],
+    ['accounts', { region: 'atlantis' }, 'accounts_region_check'],
     ['accounts', { config: '[]' }, 'accounts_config_check'],
     ['accounts', { config: '{"search_domain": 7}' }, 'accounts_config_check'],
     ['accounts', { config: dns('8.8.8') }, 'accounts_config_check'],

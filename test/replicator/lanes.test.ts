@@ -16,6 +16,7 @@ import {
   retryDue,
   unanswered,
 } from '../../replicator/lanes.ts';
+import { notePlace } from '../../replicator/places.ts';
 import { deliveryCommitsMax, laneCommit, type LaneCommit } from '../../replicator/request.ts';
 
 const A = v.parse(accountId, '00000000-0000-4000-8000-00000000000a');
@@ -71,6 +72,25 @@ test('[P2.18] an account that is born in the stream is sent from null, one witho
   expect(sentBy(enqueue(lanes, A, commit(20n), true))).toMatchObject({ from: null, term: 3, epoch: 2 });
   expect(enqueue(lanes, B, commit(20n), false)).toMatchObject([{ type: 'snapshot', account: B, afterMs: 0 }]);
   expect(enqueue(lanes, B, commit(30n), false)).toEqual([]);
+});
+
+test('[P12.747] every delivery says where the account lives, as its row last said', () => {
+  const lanes = lanesAt(10n);
+  const row = (region: string | null) => ({ id: A, region });
+  const sentPlace = (end: bigint) => {
+    const sent = sentBy(enqueue(lanes, A, commit(end), false));
+    answered(lanes, A, applied(end));
+    return sent?.place;
+  };
+  expect(sentPlace(20n)).toBeNull();
+  notePlace(lanes, A, [{ op: 'insert', seq: 0, table: 'accounts', new: row('weur') }]);
+  expect(sentPlace(30n)).toBe('weur');
+  notePlace(lanes, A, [{ op: 'insert', seq: 0, table: 'actors', new: row('oc') }]);
+  expect(sentPlace(40n)).toBe('weur');
+  notePlace(lanes, A, [{ op: 'delete', seq: 0, table: 'accounts', old: row('weur') }]);
+  expect(sentPlace(50n)).toBe('weur');
+  notePlace(lanes, A, [{ op: 'update', seq: 0, table: 'accounts', old: row('weur'), new: row(null) }]);
+  expect(sentPlace(60n)).toBeNull();
 });
 
 test('[P2.19] what the object already holds is not sent again', () => {

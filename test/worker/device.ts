@@ -9,17 +9,21 @@ import type { Generation } from '../support/generations.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 /** A signed token of the world's client or gateway; `changes` vary the envelope. */
-export function token(role: Role, changes: { readonly id?: string; readonly secret?: string } = {}): string {
+export function token(
+  role: Role,
+  changes: { readonly id?: string; readonly secret?: string; readonly place?: string } = {},
+): string {
   const own =
     role === 'client'
       ? { type: 'client' as const, id: ids.clientToken, secret: clientSecret }
       : { type: 'gateway_group' as const, id: ids.gatewayToken, secret: gatewaySecret };
-  const { type, id, secret } = { ...own, ...changes };
+  const { type, id, secret, place = null } = { ...own, ...changes };
   const envelope = {
     type,
     accountId: v.parse(accountId, ids.account),
     tokenId: v.parse(tokenId, id),
     issuedAtSeconds: 0,
+    place,
     secret,
   };
   return signToken(envelope, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);

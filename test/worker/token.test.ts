@@ -1,7 +1,9 @@
 // The token's envelope: what verifies, and what never does.
+import { createHmac } from 'node:crypto';
 import { expect, test } from 'vitest';
 import fc from 'fast-check';
 import * as v from 'valibot';
+import previousToken from '../fixtures/previous/token.json' with { type: 'json' };
 import { accountId, tokenId } from '../../protocol/ids.ts';
 import { id } from '../support/world.ts';
 import { parseTokenKeys, signToken, verifyToken } from '../../worker/token.ts';
@@ -13,12 +15,37 @@ const token = {
   tokenId: v.parse(tokenId, id('tok')),
   issuedAtSeconds: 1_700_000_000,
   secret: 's'.repeat(43),
+  place: 'weur',
 };
 
 test('[P5.17] a token verifies under any of the keys in force and comes back as it was signed', () => {
   expect(verifyToken(signToken(token, key), [other ?? key, key])).toEqual(token);
   expect(verifyToken(signToken(token, key), other === undefined ? [] : [other])).toBeNull();
 });
+
+test('[P5.743] a token of the version before, which names no place, is read as one that lives anywhere', () => {
+  const { type, accountId: account, tokenId: tokenOf, issuedAtSeconds, secret } = token;
+  const head = `drawbridge.a.${encoded([type, account, tokenOf, issuedAtSeconds, secret])}`;
+  const signature = createHmac('sha256', key.secret).update(head).digest('base64url');
+  expect(verifyToken(`${head}.${signature}`, [key])).toEqual({ ...token, place: null });
+  expect(verifyToken(previousToken.text, parseTokenKeys(previousToken.key))).toMatchObject({
+    type: 'client',
+    place: null,
+  });
+});
+
+test('[P5.744] keys rotate: while two are in force tokens of both are read, and one that is taken away reads none', () => {
+  const [older, newer] = [key, other ?? key];
+  const [before, after] = [signToken(token, older), signToken(token, newer)];
+  expect([older, newer].map(({ id: name }) => name)).toEqual(['a', 'b']);
+  for (const text of [before, after]) expect(verifyToken(text, [newer, older])).toEqual(token);
+  expect([verifyToken(before, [newer]), verifyToken(after, [newer])]).toEqual([null, token]);
+  expect(verifyToken(before.replace('drawbridge.a.', 'drawbridge.b.'), [newer, older])).toBeNull();
+});
+
+function encoded(fields: readonly unknown[]): string {
+  return Buffer.from(JSON.stringify(fields)).toString('base64url');
+}
 
 test('[P5.18] a token with any character changed does not verify', () => {
   const text = signToken(token, key);

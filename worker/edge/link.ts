@@ -17,7 +17,7 @@ import {
 import { closes, refusalOf } from '../../protocol/reasons.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import { idleMs } from '../../protocol/device/generations.ts';
-import { accountObjectName } from '../env.ts';
+import { accountObject } from '../place.ts';
 import { closeQuietly, Uplink } from './uplink.ts';
 import * as log from '../log.ts';
 import { fullBucket, takeOne } from './bucket.ts';
@@ -26,6 +26,7 @@ import type { Dialled, Over } from './uplink.ts';
 import type { Env } from '../env.ts';
 import type { FrameAction } from '../../protocol/framing.ts';
 import type { Hello, LinkUp, Refusal, Welcome } from '../../protocol/link.ts';
+import type { Place } from '../../protocol/place.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 /** Malformed frames in one connection, at most. */
@@ -47,8 +48,8 @@ export const unreadLengthMax = 4 * 1024 * 1024;
 const lifeMs = 12 * 3_600_000;
 
 /** Asks the account's object for admission: 101 with the device's socket, or the object's refusal. */
-export async function connectDevice(hello: Hello, env: Env): Promise<Response | Refusal> {
-  const dial = async () => await dialObject(hello, env);
+export async function connectDevice(hello: Hello, place: Place, env: Env): Promise<Response | Refusal> {
+  const dial = async () => await dialObject(hello, place, env);
   const dialled = await dial();
   if (dialled.type === 'refused') return dialled.refusal;
   const pair = new WebSocketPair();
@@ -57,9 +58,8 @@ export async function connectDevice(hello: Hello, env: Env): Promise<Response | 
 }
 
 /** Throws when the object cannot be reached. */
-async function dialObject(hello: Hello, env: Env): Promise<Dialled> {
-  const stub = env.ACCOUNT.getByName(accountObjectName(hello.account));
-  const answer = await stub.fetch('https://account/link', {
+async function dialObject(hello: Hello, place: Place, env: Env): Promise<Dialled> {
+  const answer = await accountObject(env.ACCOUNT, hello.account, place).fetch('https://account/link', {
     headers: { upgrade: 'websocket', [helloHeader]: encodeURIComponent(JSON.stringify(hello)) },
   });
   const { headers, webSocket } = answer;

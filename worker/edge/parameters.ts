@@ -7,12 +7,13 @@ import { programs } from '../../protocol/device/generations.ts';
 import { tokenTypeOfRole } from '../../protocol/roles.ts';
 import { verifyToken } from '../token.ts';
 import type { Hello, Refusal } from '../../protocol/link.ts';
+import type { Place } from '../../protocol/place.ts';
 import type { Role } from '../../protocol/roles.ts';
 import type { SocketVersion } from '../../protocol/device/generations.ts';
 import type { TokenKey } from '../token.ts';
 
 export type ParsedRequest =
-  | { readonly type: 'hello'; readonly hello: Hello }
+  | { readonly type: 'hello'; readonly hello: Hello; readonly place: Place }
   | { readonly type: 'refused'; readonly refusal: Refusal };
 
 /** `now`: milliseconds since 1970-01-01 UTC, the connect time by which the newest connection of a device wins. */
@@ -48,7 +49,7 @@ export function parseUpgrade(
     longitude: numberOrNull(cf?.['longitude']),
     connectedAt: now,
   });
-  if (parsed.success) return { type: 'hello', hello: parsed.output };
+  if (parsed.success) return { type: 'hello', hello: parsed.output, place: token.place };
   const path = v.getDotPath(parsed.issues[0]) ?? '';
   return refused(invalidParameters(expectations[path] ?? 'a parameter or header is longer than 255 characters'));
 }

@@ -24,7 +24,7 @@ export async function upgrade(request: Request, socket: Socket, env: Env): Promi
   if (parsed.type === 'refused') return refused(parsed.refusal);
   const tokenWait = limiter.takeToken(address, parsed.hello.token.id, now);
   if (tokenWait > 0) return refused(tooManyConnects(tokenWait));
-  const connected = await connectDevice(parsed.hello, env);
+  const connected = await connectDevice(parsed.hello, parsed.place, env);
   return connected instanceof Response ? connected : refused(connected);
 }
 

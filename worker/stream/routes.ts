@@ -49,6 +49,7 @@ async function reachCanary(
   await env.ACCOUNT.getByName(accountObjectName(canaryAccount)).deliver({
     version: deliveryVersion,
     account: canaryAccount,
+    place: null,
     type: 'snapshot',
     term,
     epoch,
