@@ -8,7 +8,7 @@ import { compilePrefixes, contains, isPrintedPrefix, parseAddress } from './cidr
 import { compileWeek, evaluateWeek } from './week.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { RowOf } from '../protocol/rows.ts';
-import type { Prefixes } from './cidr.ts';
+import type { Address, Prefixes } from './cidr.ts';
 import type { Week } from './week.ts';
 
 export type Condition = RowOf<'policies'>['conditions'][number];
@@ -99,7 +99,7 @@ function judge(test: Test, facts: Facts, now: number): Answer {
     case 'provider':
       return facts.providerId === null ? violated : membership(test, facts.providerId);
     case 'address': {
-      const address = facts.remoteIp === null ? null : parseAddress(facts.remoteIp);
+      const address = facts.remoteIp === null ? null : addressOf(facts.remoteIp);
       return address !== null && contains(test.prefixes, address) !== test.isExcluded ? met : violated;
     }
     case 'week': {
@@ -108,6 +108,14 @@ function judge(test: Test, facts: Facts, now: number): Answer {
     }
   }
   unreachable(test);
+}
+
+/** The address read last: the policies of one client are judged one after the other. */
+let readLast: { readonly text: string; readonly address: Address | null } = { text: '', address: null };
+
+function addressOf(text: string): Address | null {
+  if (readLast.text !== text) readLast = { text, address: parseAddress(text) };
+  return readLast.address;
 }
 
 function membership(

@@ -18,7 +18,7 @@ import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
 import { expiryToTell, renewalAt } from './expiry.ts';
 import { flowLogsToken } from './flow-logs.ts';
-import { iceCredentials, presharedKey } from './secrets.ts';
+import { secretsOf } from './secrets.ts';
 import { must } from '../protocol/assert.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import type { ClientSession, GatewaySession, LiveGrant, State } from './state.ts';
@@ -223,8 +223,7 @@ function ask(
     givenUp: [...givenUp],
   };
   putGrant(state, { ...grant, question }, effects);
-  const ends = peerKeys(rows, keys.client, gateway.publicKey);
-  const credentials = iceCredentials(ends.client, ends.gateway, env.hashes);
+  const secrets = secretsOf(rows, { client: keys.client, gateway: gateway.publicKey }, env.hashes);
   tellGateway(effects, gateway, {
     type: 'authorize',
     authorization: {
@@ -233,12 +232,12 @@ function ask(
       client: {
         id: grant.clientId,
         public_key: keys.client,
-        preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
+        preshared_key: secrets.presharedKey,
         ipv4: rows.client.ipv4,
         ipv6: rows.client.ipv6,
       },
-      client_ice_credentials: credentials.client,
-      gateway_ice_credentials: credentials.gateway,
+      client_ice_credentials: secrets.credentials.client,
+      gateway_ice_credentials: secrets.credentials.gateway,
       expires_at: grant.expiresAt / 1000,
     },
     logsToken: () => logsToken(state, grant, 'responder', env),
@@ -255,8 +254,7 @@ function announceFlow(
 ): void {
   const rows = pairRows(state, grant);
   if (rows === null) return;
-  const ends = peerKeys(rows, client.publicKey, gateway.publicKey);
-  const credentials = iceCredentials(ends.client, ends.gateway, env.hashes);
+  const secrets = secretsOf(rows, { client: client.publicKey, gateway: gateway.publicKey }, env.hashes);
   tellClient(effects, client, {
     type: 'flow',
     flow: {
@@ -265,9 +263,9 @@ function announceFlow(
       gateway_public_key: gateway.publicKey,
       gateway_ipv4: rows.gateway.ipv4,
       gateway_ipv6: rows.gateway.ipv6,
-      preshared_key: presharedKey(ends.client, ends.gateway, env.hashes),
-      client_ice_credentials: credentials.client,
-      gateway_ice_credentials: credentials.gateway,
+      preshared_key: secrets.presharedKey,
+      client_ice_credentials: secrets.credentials.client,
+      gateway_ice_credentials: secrets.credentials.gateway,
     },
     siteId: rows.gateway.group_id,
     logsToken: () => logsToken(state, grant, 'initiator', env),
@@ -286,13 +284,6 @@ function pairRows(state: State, grant: LiveGrant) {
   const client = state.tables.rows.clients.get(grant.clientId);
   const gateway = state.tables.rows.gateways.get(grant.gatewayId);
   return client === undefined || gateway === undefined ? null : { client, gateway };
-}
-
-function peerKeys(rows: NonNullable<ReturnType<typeof pairRows>>, clientKey: string, gatewayKey: string) {
-  return {
-    client: { id: rows.client.id, publicKey: clientKey, pskBase: rows.client.psk_base },
-    gateway: { id: rows.gateway.id, publicKey: gatewayKey, pskBase: rows.gateway.psk_base },
-  };
 }
 
 /** Whether the gateway is still expected to answer for exactly these keys. */

@@ -97,8 +97,8 @@ export function takeOwedToClient(state: State, clientId: ClientId, effects: Effe
 
 /** A new grant of the same client and resource begins: nothing of older ones may contradict it. */
 export function supersede(state: State, grant: LiveGrant, effects: Effects): void {
-  for (const older of grantsOfClient(state, grant.clientId)) {
-    if (older.phase !== 'owed' || older.resourceId !== grant.resourceId) continue;
+  for (const older of grantsOfPair(state, grant.clientId, grant.resourceId)) {
+    if (older.phase !== 'owed') continue;
     const rejectUntil = older.gatewayId === grant.gatewayId ? state.now : older.rejectUntil;
     settle(state, { ...older, rejectUntil, expiresAt: rejectUntil, isClientOwed: false }, effects);
   }
@@ -112,9 +112,7 @@ function settle(state: State, owed: OwedReject, effects: Effects): void {
 
 /** The live grant of a client for a resource, or null. */
 export function liveGrant(state: State, clientId: ClientId, resourceId: ResourceId): LiveGrant | null {
-  for (const grant of grantsOfClient(state, clientId)) {
-    if (grant.phase === 'live' && grant.resourceId === resourceId) return grant;
-  }
+  for (const grant of grantsOfPair(state, clientId, resourceId)) if (grant.phase === 'live') return grant;
   return null;
 }
 
@@ -123,6 +121,19 @@ export function sharesGrant(state: State, clientId: ClientId, gatewayId: Gateway
   return grantsOfClient(state, clientId).some(
     (grant) => grant.phase === 'live' && grant.gatewayId === gatewayId && grant.acknowledged,
   );
+}
+
+/** By whichever of the two has fewer: an access is asked for by clients with a thousand flows too. */
+function grantsOfPair(state: State, clientId: ClientId, resourceId: ResourceId): Grant[] {
+  const ofClient = state.grantsOfClient.get(clientId);
+  const ofResource = state.grantsOfResource.get(resourceId);
+  if (ofClient === undefined || ofResource === undefined) return [];
+  const found: Grant[] = [];
+  for (const id of ofClient.size < ofResource.size ? ofClient : ofResource) {
+    const grant = state.grants.get(id);
+    if (grant?.clientId === clientId && grant.resourceId === resourceId) found.push(grant);
+  }
+  return found;
 }
 
 export function grantsOfClient(state: State, clientId: ClientId): Grant[] {
@@ -152,7 +163,12 @@ function sendReject(session: GatewaySession, { clientId, resourceId }: Grant, ef
 }
 
 function listed(state: State, ids: ReadonlySet<FlowId> | undefined): Grant[] {
-  return [...(ids ?? [])].flatMap((id) => state.grants.get(id) ?? []);
+  const grants: Grant[] = [];
+  for (const id of ids ?? []) {
+    const grant = state.grants.get(id);
+    if (grant !== undefined) grants.push(grant);
+  }
+  return grants;
 }
 
 function add<K>(index: Map<K, Set<FlowId>>, key: K, id: FlowId): void {

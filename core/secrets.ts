@@ -3,6 +3,27 @@
 import { asciiToBytes, bytesToBase32, bytesToBase64, concatBytes, hexToBytes } from './encoding.ts';
 import type { Hashes } from './hashes.ts';
 import type { IceCredentials } from '../protocol/device/shared.ts';
+import type { RowOf } from '../protocol/rows.ts';
+
+type Rows = { readonly client: RowOf<'clients'>; readonly gateway: RowOf<'gateways'> };
+type Keys = { readonly client: string; readonly gateway: string };
+type Secrets = { readonly presharedKey: string; readonly credentials: ReturnType<typeof iceCredentials> };
+
+/** What was made last for each client's row: its next flow is mostly through the same gateway, and so is the next message. */
+const madeLast = new WeakMap<Rows['client'], { readonly of: Rows; readonly keys: Keys; readonly secrets: Secrets }>();
+
+/** Both secrets of a pair under the public keys that its sessions have. */
+export function secretsOf(of: Rows, keys: Keys, hashes: Hashes): Secrets {
+  const made = madeLast.get(of.client);
+  const isSame = made?.of.gateway === of.gateway && made.keys.client === keys.client;
+  if (isSame && made.keys.gateway === keys.gateway) return made.secrets;
+  const client = { id: of.client.id, publicKey: keys.client, pskBase: of.client.psk_base };
+  const gateway = { id: of.gateway.id, publicKey: keys.gateway, pskBase: of.gateway.psk_base };
+  const credentials = iceCredentials(client, gateway, hashes);
+  const secrets = { presharedKey: presharedKey(client, gateway, hashes), credentials };
+  madeLast.set(of.client, { of, keys, secrets });
+  return secrets;
+}
 
 /** One end of a pair. `pskBase` is the row's `psk_base` as hex; null is never stored. */
 export type PeerKeys = { readonly id: string; readonly publicKey: string; readonly pskBase: string };
