@@ -7,6 +7,7 @@ import { program } from './command.ts';
 export type Account = { readonly id: string; readonly slug: string | null };
 export type Actor = { readonly id: string; readonly name: string; readonly type: string };
 export type Site = { readonly id: string; readonly name: string; readonly managed_by: string };
+export type RelayGroup = { readonly id: string; readonly name: string };
 export type Identity = { readonly id: string; readonly actor_id: string };
 
 /** Nothing, or not one thing alone, has the name that was given. */
@@ -62,6 +63,21 @@ export async function findSite(db: Client, account: Account, text: string): Prom
   );
   const described = ({ id, managed_by: manager }: Site) => `${id} (managed by the ${manager})`;
   return only(rows, { noun: 'site', table: 'gateway_groups', account, text }, described);
+}
+
+/** `text` is the relay group's id or exact name; without an account, of a shared one. */
+export async function findRelayGroup(db: Client, account: Account | null, text: string): Promise<RelayGroup> {
+  const { rows } = await db.query<RelayGroup>(
+    `select id::text, name from relay_groups
+      where account_id is not distinct from $1 and (id::text = $2 or name = $3) order by id limit 5`,
+    [account?.id ?? null, idOf(text), text],
+  );
+  const [group] = rows;
+  if (group !== undefined) return group;
+  const owner = account === null ? 'There is no shared' : `The account ${accountLabel(account)} has no`;
+  throw new NotFoundError(
+    `${owner} relay group ${quoted(text)}: give an exact name or an id from \`${program} sql "select id, name, account_id from relay_groups"\`, or insert one.`,
+  );
 }
 
 /** `text` is the identity's id. */

@@ -3,15 +3,16 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import * as v from 'valibot';
 import { readPlace } from './find.ts';
-import { accountId, tokenId } from '../protocol/ids.ts';
+import { accountId, sharedAccountId, tokenId } from '../protocol/ids.ts';
 import { hashSecret, parseTokenKeys, signToken } from '../worker/token.ts';
 import type { Client } from 'pg';
 import type { Place } from '../protocol/place.ts';
 
-/** Whom a token admits. An identity is one of the actor's; conditions on the provider look at it. */
+/** Whom a token admits, of an account, or of none where the relay group is shared. An identity is one of the actor's; conditions on the provider look at it. */
 export type TokenHolder =
   | { readonly type: 'client' | 'api'; readonly actorId: string; readonly identityId?: string | null }
-  | { readonly type: 'gateway_group'; readonly siteId: string };
+  | { readonly type: 'gateway_group'; readonly siteId: string }
+  | { readonly type: 'relay_group'; readonly relayGroupId: string };
 
 /** What makes one token unlike every other. */
 export type TokenSecrets = {
@@ -42,12 +43,12 @@ export type ComposedToken = {
 export async function mintToken(
   db: Client,
   tokenKeys: string,
-  account: string,
+  account: string | null,
   holder: TokenHolder,
   details: TokenDetails = {},
   secrets: TokenSecrets = freshSecrets(),
 ): Promise<string> {
-  const place = await readPlace(db, account);
+  const place = account === null ? null : await readPlace(db, account);
   const { text, row } = composeToken(tokenKeys, { account, place }, holder, details, secrets);
   const columns = Object.keys(row);
   await db.query(
@@ -60,7 +61,7 @@ export async function mintToken(
 /** The token and its row, without a database. `place`: the account's region, which the token carries to the edge. */
 export function composeToken(
   tokenKeys: string,
-  { account, place }: { readonly account: string; readonly place: Place },
+  { account, place }: { readonly account: string | null; readonly place: Place },
   holder: TokenHolder,
   { expiresAt = null, name = null }: TokenDetails,
   { id, secret, salt, issuedAtSeconds }: TokenSecrets,
@@ -68,7 +69,7 @@ export function composeToken(
   const [key] = parseTokenKeys(tokenKeys);
   const token = {
     type: holder.type,
-    accountId: v.parse(accountId, account),
+    accountId: account === null ? sharedAccountId : v.parse(accountId, account),
     tokenId: v.parse(tokenId, id),
     issuedAtSeconds,
     secret,
@@ -79,9 +80,10 @@ export function composeToken(
     account_id: account,
     type: holder.type,
     name,
-    actor_id: holder.type === 'gateway_group' ? null : holder.actorId,
-    identity_id: holder.type === 'gateway_group' ? null : (holder.identityId ?? null),
+    actor_id: 'actorId' in holder ? holder.actorId : null,
+    identity_id: 'actorId' in holder ? (holder.identityId ?? null) : null,
     gateway_group_id: holder.type === 'gateway_group' ? holder.siteId : null,
+    relay_group_id: holder.type === 'relay_group' ? holder.relayGroupId : null,
     secret_salt: salt,
     secret_hash: hashSecret(salt, secret),
     expires_at: expiresAt,

@@ -2,6 +2,7 @@
 // is connected to if there is one, then the nearest, then the least loaded, then by a stable hash, so that equals are spread
 // and the same question has the same answer.
 import { bytesToHex } from './encoding.ts';
+import { distanceKm } from './distance.ts';
 import { gatewaySession } from './state.ts';
 import { isHeld } from './holds.ts';
 import { isCompatible } from './compatible.ts';
@@ -9,8 +10,6 @@ import { partners } from './tables.ts';
 import type { ClientSession, GatewaySession, State } from './state.ts';
 import type { GatewayId, ResourceId } from '../protocol/ids.ts';
 import type { Hashes } from './hashes.ts';
-
-const earthRadiusKm = 6371;
 
 /**
  * The session of the chosen gateway, or null when none will do. `preferred`: gateways the client is connected to;
@@ -52,16 +51,4 @@ function least<T>(items: readonly T[], of: (item: T) => number): T[] {
   const values = items.map(of);
   const best = Math.min(...values);
   return items.filter((_, i) => values[i] === best);
-}
-
-type Place = { readonly latitude: number | null; readonly longitude: number | null };
-
-/** Along the great circle (haversine); Infinity when a place is unknown. */
-function distanceKm(a: Place, b: Place): number {
-  if (a.latitude === null || a.longitude === null || b.latitude === null || b.longitude === null) return Infinity;
-  const radians = (degrees: number) => (degrees * Math.PI) / 180;
-  const latitude = Math.sin(radians(b.latitude - a.latitude) / 2) ** 2;
-  const longitude = Math.sin(radians(b.longitude - a.longitude) / 2) ** 2;
-  const chord = latitude + Math.cos(radians(a.latitude)) * Math.cos(radians(b.latitude)) * longitude;
-  return 2 * earthRadiusKm * Math.asin(Math.min(1, Math.sqrt(chord)));
 }

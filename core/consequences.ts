@@ -7,6 +7,8 @@ import { endSession, initGateway, sendFilters, takeEnding } from './sessions.ts'
 import { grantsInReach, resourcesInReach, sessionsInReach } from './reach.ts';
 import { judge } from './judge.ts';
 import { patchClient } from './patch.ts';
+import { patchRelays, relaysForInit } from './relay-views.ts';
+import { settleRelays } from './relay-sessions.ts';
 import type { ClientId, ResourceId } from '../protocol/ids.ts';
 import type { LiveGrant, Session, State } from './state.ts';
 import type { Effects } from './effect.ts';
@@ -29,9 +31,15 @@ export function settle(state: State, touched: Touched, slugBefore: string | null
   for (const session of sessions) {
     const isInitDue = isSlugChanged || touched.rekeyed.has(session.deviceId);
     if (session.role !== 'gateway' || !session.joined || ending.has(session)) continue;
-    if (isInitDue) initGateway(state, session, effects, env);
+    if (isInitDue) initGateway(state, session, relaysForInit(state, session, env).relays, effects, env);
   }
   patchInReach(state, sessions, touched, interrupted, effects);
+  for (const { id, tokenId } of touched.tokens.size > 0 ? sessions : []) {
+    // A client's credentials at its relays end with its token.
+    const session = state.sessions.get(id);
+    if (session?.joined === true && touched.tokens.has(tokenId)) patchRelays(state, session, effects, env);
+  }
+  settleRelays(state, effects, env);
   for (const [session, cause] of ending) endSession(state, session, cause, effects);
 }
 

@@ -41,15 +41,25 @@ export function expectGrant(state: State, grant: Grant, isDueNow = false): void 
   expectAt(state, grant.flowId, isDueNow ? state.now : nextChangeAt(grant, state.now));
 }
 
-/** A session is due when its token ends, or its view may change. */
+/** A session is due when its token ends, its view may change, or it has waited long enough for relays. */
 export function expectSession(state: State, sessionId: string): void {
   const session = state.sessions.get(sessionId);
   const until = state.announced.get(sessionId)?.until ?? Infinity;
-  expectAt(state, sessionId, session === undefined ? Infinity : Math.min(tokenExpiry(state, session.tokenId), until));
+  const at =
+    session === undefined
+      ? Infinity
+      : Math.min(tokenExpiry(state, session.tokenId), until, session.waitsUntil ?? Infinity);
+  expectAt(state, sessionId, at);
+}
+
+/** The shared relays are asked for again when the lease is due, as long as devices are connected. */
+export function expectLease(state: State): void {
+  const isWanted = state.sessions.size > 0 && state.leaseDueAt > state.now;
+  expectAt(state, 'lease', isWanted ? state.leaseDueAt : Infinity);
 }
 
 /** What is due already stays so until a tick has taken it. */
-function expectAt({ due, now }: State, id: string, at: number): void {
+export function expectAt({ due, now }: State, id: string, at: number): void {
   const place = due.places.get(id);
   if (place === undefined || (due.ats[place] ?? Infinity) > now) setDue(due, id, at);
 }

@@ -2,11 +2,12 @@
 import type { CloseCause } from '../protocol/reasons.ts';
 import type { Hold } from '../protocol/holds.ts';
 import type { FlowId } from '../protocol/ids.ts';
-import type { Grant, Session } from './state.ts';
+import type { Grant, RelaySession, Session } from './state.ts';
+import type { HeldRelay, SharedRelays } from '../protocol/relays.ts';
 import type { Position, WireRow } from '../protocol/commit.ts';
 import type { Ref } from '../protocol/framing.ts';
 import type { Refusal } from '../protocol/link.ts';
-import type { Role } from '../protocol/roles.ts';
+import type { SocketRole } from '../protocol/roles.ts';
 import type { TableName } from '../protocol/tables.ts';
 import type { ToClient } from '../protocol/device/to-client.ts';
 import type { ToGateway } from '../protocol/device/to-gateway.ts';
@@ -20,15 +21,19 @@ export type Save =
   | { readonly type: 'put-hold'; readonly hold: Hold }
   | { readonly type: 'delete-hold'; readonly kind: Hold['kind']; readonly id: string }
   | { readonly type: 'put-position'; readonly position: Position }
-  | { readonly type: 'put-session'; readonly session: Session };
+  | { readonly type: 'put-session'; readonly session: Session | RelaySession }
+  | { readonly type: 'put-relays'; readonly version: number; readonly relays: readonly HeldRelay[] }
+  | { readonly type: 'put-shared-relays'; readonly set: SharedRelays; readonly leaseDueAt: number };
 
 export type Send =
   | { readonly type: 'to-client'; readonly sessionId: string; readonly message: ToClient }
   | { readonly type: 'to-gateway'; readonly sessionId: string; readonly message: ToGateway }
+  /** A relay's init: all that it is ever told. */
+  | { readonly type: 'to-relay'; readonly sessionId: string }
   | {
       readonly type: 'reply';
       readonly sessionId: string;
-      readonly topic: Role;
+      readonly topic: SocketRole;
       readonly ref: Ref;
       readonly answer: 'ok' | { readonly reason: string };
     }
@@ -36,7 +41,7 @@ export type Send =
 
 /** The answer to `connect`. */
 export type Admission =
-  | { readonly type: 'admitted'; readonly session: Session }
+  | { readonly type: 'admitted'; readonly session: Session | RelaySession }
   | { readonly type: 'refused'; readonly refusal: Refusal };
 
 /** What one input leads to. */
@@ -50,8 +55,10 @@ export type Effects = {
   done: boolean | null;
   /** When to send a tick, milliseconds since 1970-01-01 UTC; null when nothing changes by itself. */
   wakeAt: number | null;
+  /** Whether to ask for the shared relays: devices are connected, and nobody tells of their changes. */
+  isLeaseDue: boolean;
 };
 
 export function noEffects(): Effects {
-  return { saves: [], sends: [], notes: [], admission: null, done: null, wakeAt: null };
+  return { saves: [], sends: [], notes: [], admission: null, done: null, wakeAt: null, isLeaseDue: false };
 }

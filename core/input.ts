@@ -1,7 +1,8 @@
 // Everything that can happen to an account's object.
 import type { Commit, PartContent, Position, WireRow } from '../protocol/commit.ts';
+import type { AnyHello } from '../protocol/link.ts';
 import type { Hold, HoldTarget } from '../protocol/holds.ts';
-import type { Hello } from '../protocol/link.ts';
+import type { SharedRelays } from '../protocol/relays.ts';
 import type { Ref } from '../protocol/framing.ts';
 import type { TableName } from '../protocol/tables.ts';
 
@@ -21,8 +22,9 @@ export type Input =
       readonly commits: readonly Commit[];
     }
   /** A device asks to be admitted under a connection id of the caller's choice. */
-  | { readonly type: 'connect'; readonly sessionId: string; readonly hello: Hello }
-  | { readonly type: 'joined'; readonly sessionId: string }
+  | { readonly type: 'connect'; readonly sessionId: string; readonly hello: AnyHello }
+  /** `stampSecret`: a relay's. */
+  | { readonly type: 'joined'; readonly sessionId: string; readonly stampSecret?: string }
   | {
       readonly type: 'message';
       readonly sessionId: string;
@@ -34,5 +36,7 @@ export type Input =
   /** An operator denies something at the edge, or no longer does. */
   | { readonly type: 'hold'; readonly hold: Hold }
   | { readonly type: 'lift'; readonly target: HoldTarget; readonly by: string }
+  /** The relays of no account as they are; their changes are told here for `leaseMs`. */
+  | { readonly type: 'shared-relays'; readonly set: SharedRelays; readonly leaseMs: number }
   /** Time has passed: the moment of the last `wake` effect, or later. */
   | { readonly type: 'tick' };

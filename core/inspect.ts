@@ -146,6 +146,8 @@ function imagined(
     program: null,
     socketVersion: 1,
     iceless: false,
+    relays: [],
+    waitsUntil: null,
     remoteIp,
     region,
     latitude: null,

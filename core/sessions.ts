@@ -5,11 +5,12 @@
 //
 // The newest connection of a device wins, by the time it connected at the edge.
 import { accountOf } from './state.ts';
+import { areRelaysKnown, relaysForInit } from './relay-views.ts';
 import { isProviderEnabled } from './access.ts';
+import { isValidToken } from './token.ts';
 import { askAgain } from './flows.ts';
 import { takeReplacement } from './clones.ts';
-import { expectSession, setDue } from './due.ts';
-import { bytesToHex } from './encoding.ts';
+import { expectLease, expectSession, setDue } from './due.ts';
 import { gatewayResource } from './render.ts';
 import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
 import { isHeld } from './holds.ts';
@@ -18,7 +19,6 @@ import { must } from '../protocol/assert.ts';
 import { patchClient } from './patch.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { tellClient, tellGateway } from './tell.ts';
-import { tokenTypeOfRole } from '../protocol/roles.ts';
 import { clientView } from './view.ts';
 import { tunnelInterface } from './render.ts';
 import { wake } from './memberships.ts';
@@ -28,12 +28,13 @@ import type { CloseCause, RefusalCode } from '../protocol/reasons.ts';
 import type { Env } from './env.ts';
 import type { ResourceId, TokenId } from '../protocol/ids.ts';
 import type { Hello } from '../protocol/link.ts';
+import type { Relay } from '../protocol/device/shared.ts';
 import type { TokenRow } from '../protocol/rows.ts';
 
 /** Decides a connection. An admitted one replaces the device's older session, which is closed. */
 export function connect(state: State, sessionId: string, hello: Hello, effects: Effects, env: Env): Admission {
   const refuse = (code: RefusalCode): Admission => ({ type: 'refused', refusal: refusalOf(code) });
-  const refused = refusalOfToken(state, hello.token.id, (row) => isValid(row, hello, state.now, env));
+  const refused = refusalOfToken(state, hello.token.id, (row) => isValidToken(row, hello, state.now, env));
   if (refused !== null) return refuse(refused);
   const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
   const session = sessionOf(state, sessionId, hello, token);
@@ -44,10 +45,13 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   if (older !== undefined && older.connectedAt > session.connectedAt) return refuse('superseded');
   if (older !== undefined && !takeReplacement(state, older, session)) return refuse('device_cloned');
   if (older !== undefined) endSession(state, older, 'superseded', effects);
-  holdSession(state, session);
-  effects.saves.push({ type: 'put-session', session });
-  if (session.role === 'client') judgeAnew(state, session, effects);
-  return { type: 'admitted', session };
+  // The same key is the same process, which still has the relays that it was told of.
+  const relays = older?.publicKey === session.publicKey ? older.relays : [];
+  const admitted = { ...session, relays };
+  holdSession(state, admitted);
+  effects.saves.push({ type: 'put-session', session: admitted });
+  if (admitted.role === 'client') judgeAnew(state, admitted, effects);
+  return { type: 'admitted', session: admitted };
 }
 
 /** Why nobody is admitted under the token, whatever the device; null when somebody may be. `isRight` judges the token's row. */
@@ -84,15 +88,41 @@ export function holdSession(state: State, session: Session): void {
   state.sessionOfDevice.set(session.deviceId, session.id);
   if (session.role === 'client') wake(state.tables.memberships, session.actorId);
   expectSession(state, session.id);
+  expectLease(state);
 }
+
+/** How long an init waits for the first set of shared relays, milliseconds: without a relay no tunnel can be built. */
+export const relaysWaitMsMax = 3000;
 
 /** The device's join was answered: it gets the whole of its view, whatever it was told before. */
 export function joined(state: State, session: Session, effects: Effects, env: Env): void {
-  const after = { ...session, joined: true, viewedAt: state.now };
+  if (!areRelaysKnown(state) && session.waitsUntil === null) {
+    const waiting = { ...session, waitsUntil: state.now + relaysWaitMsMax };
+    state.sessions.set(session.id, waiting);
+    effects.saves.push({ type: 'put-session', session: waiting });
+    expectSession(state, session.id);
+    return;
+  }
+  const { relays, told, gone } = relaysForInit(state, session, env);
+  const after = { ...session, joined: true, viewedAt: state.now, waitsUntil: null, relays: told };
   state.sessions.set(session.id, after);
   effects.saves.push({ type: 'put-session', session: after });
-  if (after.role === 'client') initClient(state, after, effects);
-  else initGateway(state, after, effects, env);
+  const change = { disconnected_ids: gone, connected: relays };
+  if (after.role === 'client') {
+    initClient(state, after, relays, effects);
+    if (gone.length > 0) tellClient(effects, after, { type: 'relays', change });
+  } else {
+    initGateway(state, after, relays, effects, env);
+    if (gone.length > 0) tellGateway(effects, after, { type: 'relays', change });
+  }
+}
+
+/** Gives its init to every device that has waited for relays, once something is known of them. */
+export function endWaiting(state: State, effects: Effects, env: Env): void {
+  if (!areRelaysKnown(state)) return;
+  for (const session of state.sessions.values()) {
+    if (session.waitsUntil !== null) joined(state, session, effects, env);
+  }
 }
 
 /** What the device says of itself after its join; kept with its session. */
@@ -155,13 +185,13 @@ function isActorHeld(state: State, { actor_id: actorId }: TokenRow): boolean {
   return actorId !== null && isHeld(state, 'actor', actorId);
 }
 
-function initClient(state: State, session: ClientSession, effects: Effects): void {
+function initClient(state: State, session: ClientSession, relays: readonly Relay[], effects: Effects): void {
   const view = clientView(state, session);
   if (view === null) return;
   state.announced.set(session.id, view);
   expectSession(state, session.id);
   const resources = [...view.resources];
-  tellClient(effects, session, { type: 'init', interface: view.interface, resources, relays: [] });
+  tellClient(effects, session, { type: 'init', interface: view.interface, resources, relays });
   const interrupted = takeOwedToClient(state, session.deviceId, effects);
   if (interrupted.size > 0) patchClient(state, session, [], interrupted, effects);
 }
@@ -170,7 +200,13 @@ function initClient(state: State, session: ClientSession, effects: Effects): voi
  * After its init a gateway is told the rejects it is owed, how the resources filter that it holds an access to, since they may
  * have changed while it was away, and asked what it has not answered.
  */
-export function initGateway(state: State, session: GatewaySession, effects: Effects, env: Env): void {
+export function initGateway(
+  state: State,
+  session: GatewaySession,
+  relays: readonly Relay[],
+  effects: Effects,
+  env: Env,
+): void {
   const row = state.tables.rows.gateways.get(session.deviceId);
   if (row === undefined) return;
   const live = grantsOfGateway(state, session.deviceId).flatMap((grant) =>
@@ -190,7 +226,7 @@ export function initGateway(state: State, session: GatewaySession, effects: Effe
           resource_id: grant.resourceId,
           expires_at: grant.expiresAt / 1000,
         })),
-      relays: [],
+      relays: [...relays],
     },
   });
   sendOwedRejects(state, session, effects);
@@ -215,6 +251,8 @@ function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Ses
     program: hello.program,
     socketVersion: hello.socketVersion,
     iceless: false,
+    relays: [],
+    waitsUntil: null,
     remoteIp: hello.remoteIp,
     region: hello.region,
     latitude: hello.latitude,
@@ -231,18 +269,4 @@ function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Ses
   const { gateway_group_id: siteId } = token;
   const deviceId = state.tables.gatewayByExternalId.get(`${siteId}/${hello.externalId}`);
   return siteId === null || deviceId === undefined ? null : { role: 'gateway', ...facts, deviceId, siteId };
-}
-
-function isValid(token: TokenRow, hello: Hello, now: number, env: Env): boolean {
-  if (token.type !== tokenTypeOfRole[hello.role] || hello.token.type !== token.type) return false;
-  if ((token.expires_at ?? Infinity) <= now) return false;
-  return isEqual(bytesToHex(env.hashes.sha256(token.secret_salt + hello.token.secret)), token.secret_hash);
-}
-
-/** Compares in a time that depends on the lengths alone. */
-function isEqual(a: string, b: string): boolean {
-  if (a.length !== b.length) return false;
-  let difference = 0;
-  for (let i = 0; i < a.length; i += 1) difference |= a.charCodeAt(i) ^ b.charCodeAt(i);
-  return difference === 0;
 }

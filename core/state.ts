@@ -11,6 +11,8 @@ import type { Hold } from '../protocol/holds.ts';
 import type { Replacements } from './clones.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
+import type { Relays } from './relays.ts';
+import type { SharedRelays } from '../protocol/relays.ts';
 import type { Tables } from './tables.ts';
 import type { Touched } from './touched.ts';
 
@@ -37,6 +39,10 @@ const sessionFacts = {
   joined: v.boolean(),
   /** When its view was last brought up to date: after waking, the view is what it was then. */
   viewedAt: v.optional(milliseconds, 0),
+  /** The relays that it was told of, each with a mark of what exactly. */
+  relays: v.optional(v.array(v.object({ id: v.string(), mark: v.string() })), []),
+  /** Its join was answered, and its init waits until then for the first set of shared relays; null when it does not. */
+  waitsUntil: v.optional(v.nullable(milliseconds), null),
 };
 
 /** The facts of one connection, as they survive hibernation. */
@@ -47,6 +53,21 @@ export const session = v.variant('role', [
 export type Session = v.InferOutput<typeof session>;
 export type ClientSession = Extract<Session, { role: 'client' }>;
 export type GatewaySession = Extract<Session, { role: 'gateway' }>;
+
+/** A relay's connection. It becomes a relay by its join. */
+export const relaySession = v.object({
+  role: v.literal('relay'),
+  id: v.string(),
+  account: ids.accountId,
+  tokenId: ids.tokenId,
+  ipv4: v.nullable(v.string()),
+  ipv6: v.nullable(v.string()),
+  port: v.number(),
+  latitude: v.nullable(v.number()),
+  longitude: v.nullable(v.number()),
+  connectedAt: milliseconds,
+});
+export type RelaySession = v.InferOutput<typeof relaySession>;
 
 const pair = { flowId: ids.flowId, clientId: ids.clientId, resourceId: ids.resourceId, gatewayId: ids.gatewayId };
 
@@ -150,6 +171,14 @@ export type State = {
   readonly grantsOfClient: Map<ids.ClientId, Set<ids.FlowId>>;
   readonly grantsOfGateway: Map<ids.GatewayId, Set<ids.FlowId>>;
   readonly grantsOfResource: Map<ids.ResourceId, Set<ids.FlowId>>;
+  /** The relays that connect here, and how often that set has changed. */
+  readonly relays: Relays;
+  relaysVersion: number;
+  readonly relaySessions: Map<string, RelaySession>;
+  /** The relays of no account, as last heard of; null before the first time. */
+  shared: SharedRelays | null;
+  /** When to ask for the shared relays again, so that their changes are told here, milliseconds since 1970-01-01 UTC. */
+  leaseDueAt: number;
   /** Actors of whom a session or a grant has gone in this step: they may fall asleep. */
   readonly maybeAsleep: Set<ids.ActorId>;
 };
@@ -177,6 +206,11 @@ export function emptyState(stored: StoredMemberships): State {
     grantsOfClient: new Map(),
     grantsOfGateway: new Map(),
     grantsOfResource: new Map(),
+    relays: new Map(),
+    relaysVersion: 0,
+    relaySessions: new Map(),
+    shared: null,
+    leaseDueAt: 0,
     maybeAsleep: new Set(),
   };
 }

@@ -3,7 +3,18 @@
 import { accountOf } from './state.ts';
 import { renewalAt } from './expiry.ts';
 import { applyChanges, applyRows, compareWithBefore, removeOthers } from './apply.ts';
-import { connect, endOf, endSession, forgetSession, holdSession, joined, noteCapabilities } from './sessions.ts';
+import { answerNoRelays } from './relay-views.ts';
+import {
+  connect,
+  endOf,
+  endSession,
+  endWaiting,
+  forgetSession,
+  holdSession,
+  joined,
+  noteCapabilities,
+} from './sessions.ts';
+import { connectRelay, forgetRelaySession, joinedRelay, resumeRelays, takeSharedRelays } from './relay-sessions.ts';
 import { createFlow, flowAuthorized, relayFromClient, relayFromGateway } from './flows.ts';
 import { clientView } from './view.ts';
 import { parseFromClient } from '../protocol/device/client.ts';
@@ -21,7 +32,7 @@ import { unreachable } from '../protocol/assert.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
 import type { Input } from './input.ts';
-import type { ClientSession, GatewaySession, PartsTaken, Session, State } from './state.ts';
+import type { ClientSession, GatewaySession, PartsTaken, RelaySession, Session, State } from './state.ts';
 import type { FromClient } from '../protocol/device/client.ts';
 import type { FromGateway } from '../protocol/device/gateway.ts';
 
@@ -39,6 +50,7 @@ export function step(state: State, input: Input, env: Env): Effects {
   putActorsToSleep(state);
   forgetUnsaved(state.tables.memberships);
   effects.wakeAt = state.deadline;
+  effects.isLeaseDue = state.sessions.size > 0 && state.leaseDueAt <= state.now;
   return effects;
 }
 
@@ -46,7 +58,8 @@ export function step(state: State, input: Input, env: Env): Effects {
  * Completes a state that was just read from storage with the sessions whose sockets are open. What each client was told is its
  * view as it was when that was last brought up to date: what time has changed since is for the next tick to tell.
  */
-export function resume(state: State, sessions: readonly Session[], now: number): void {
+export function resume(state: State, open: readonly (Session | RelaySession)[], now: number): void {
+  const sessions = open.filter((session) => session.role !== 'relay');
   for (const session of sessions.toSorted((a, b) => a.connectedAt - b.connectedAt)) {
     holdSession(state, session);
     state.now = session.viewedAt === 0 ? now : session.viewedAt;
@@ -54,6 +67,10 @@ export function resume(state: State, sessions: readonly Session[], now: number):
     if (view !== null) state.announced.set(session.id, view);
   }
   state.now = Math.max(now, ...sessions.map(({ viewedAt }) => viewedAt));
+  resumeRelays(
+    state,
+    open.filter((session) => session.role === 'relay'),
+  );
   for (const { id } of sessions) expectSession(state, id);
   for (const grant of state.grants.values()) {
     expectGrant(state, grant, grant.phase === 'live' && renewalAt(grant) <= now);
@@ -71,18 +88,27 @@ function take(state: State, input: Input, effects: Effects, env: Env): void {
       takeRows(state, input, effects, env);
       return;
     case 'connect':
-      effects.admission = connect(state, input.sessionId, input.hello, effects, env);
+      effects.admission =
+        input.hello.role === 'relay'
+          ? connectRelay(state, input.sessionId, input.hello, effects, env)
+          : connect(state, input.sessionId, input.hello, effects, env);
       return;
     case 'joined':
     case 'message':
     case 'closed': {
       const session = state.sessions.get(input.sessionId);
+      const relay = state.relaySessions.get(input.sessionId);
       if (session !== undefined) takeFromDevice(state, session, input, effects, env);
+      else if (relay !== undefined) takeFromRelay(state, relay, input, effects, env);
       return;
     }
     case 'hold':
     case 'lift':
       takeHold(state, input, effects, env);
+      return;
+    case 'shared-relays':
+      takeSharedRelays(state, input.set, input.leaseMs, effects, env);
+      endWaiting(state, effects, env);
       return;
     case 'tick':
       tick(state, effects, env);
@@ -158,10 +184,35 @@ function takeFromDevice(
     joined(state, session, effects, env);
     return;
   }
-  const answer = session.joined ? takeMessage(state, session, input, effects, env) : { reason: 'unmatched topic' };
+  const isOpen = session.joined || session.waitsUntil !== null;
+  const answer = isOpen ? takeMessage(state, session, input, effects, env) : { reason: 'unmatched topic' };
   if (answer !== null) {
     effects.sends.unshift({ type: 'reply', sessionId: session.id, topic: session.role, ref: input.ref, answer });
   }
+}
+
+function takeFromRelay(
+  state: State,
+  session: RelaySession,
+  input: Extract<Input, { type: 'joined' | 'message' | 'closed' }>,
+  effects: Effects,
+  env: Env,
+): void {
+  switch (input.type) {
+    case 'joined':
+      joinedRelay(state, session, input.stampSecret, effects, env);
+      endWaiting(state, effects, env);
+      return;
+    case 'message': {
+      const { id: sessionId } = session;
+      effects.sends.push({ type: 'reply', sessionId, topic: 'relay', ref: input.ref, answer: unknownMessage });
+      return;
+    }
+    case 'closed':
+      forgetRelaySession(state, session, effects);
+      return;
+  }
+  unreachable(input);
 }
 
 /** Returns the reply owed to the device, or null for messages that are answered by pushes alone. */
@@ -174,10 +225,15 @@ function takeMessage(
 ): 'ok' | { readonly reason: string } | null {
   if (session.role === 'client') {
     const message = parseFromClient(session.socketVersion, event, payload);
-    return message === null ? unknownMessage : takeFromClient(state, session, message, effects, env);
+    if (message === null) return unknownMessage;
+    // Before its init a device has nothing to ask for; what it says of itself it says at once.
+    if (!session.joined && message.type !== 'set_snownet_capabilities') return null;
+    return takeFromClient(state, session, message, effects, env);
   }
   const message = parseFromGateway(session.socketVersion, event, payload);
-  return message === null ? unknownMessage : takeFromGateway(state, session, message, effects, env);
+  if (message === null) return unknownMessage;
+  if (!session.joined && message.type !== 'set_snownet_capabilities') return null;
+  return takeFromGateway(state, session, message, effects, env);
 }
 
 const unknownMessage = { reason: 'unknown_message' };
@@ -191,7 +247,9 @@ function takeFromClient(state: State, session: ClientSession, message: FromClien
       relayFromClient(state, session, message, effects);
       return null;
     case 'nobody':
+      return null;
     case 'no_relays':
+      answerNoRelays(state, session, effects, env);
       return null;
     case 'resolve_device_pool_domain': {
       const { resource_id: resourceId, domain } = message;
@@ -219,6 +277,7 @@ function takeFromGateway(
       relayFromGateway(state, session, message, effects);
       return null;
     case 'no_relays':
+      answerNoRelays(state, session, effects, env);
       return null;
     case 'set_snownet_capabilities':
       noteCapabilities(state, session, message.iceless, effects);

@@ -1,8 +1,9 @@
 // What changes by time alone: grants and tokens that run out, windows that open and close, renewals, questions that nobody
 // answered. A tick looks at what is due (due.ts), and at nothing else.
 import { dropGrant } from './grants.ts';
-import { endSession, takeEnding } from './sessions.ts';
-import { expectGrant, expectSession, takeDue } from './due.ts';
+import { endSession, joined, takeEnding } from './sessions.ts';
+import { expectGrant, expectLease, expectSession, takeDue } from './due.ts';
+import { expectRelays, settleRelays } from './relay-sessions.ts';
 import { giveUp } from './flows.ts';
 import { judge, renew } from './judge.ts';
 import { endAt, nextChangeAt, renewalAt } from './expiry.ts';
@@ -32,12 +33,19 @@ export function tick(state: State, effects: Effects, env: Env): void {
     const held = state.grants.get(grant.flowId);
     if (held?.phase === 'live') giveUp(state, held, effects, env);
   }
+  settleRelays(state, effects, env);
   for (const [session, cause] of ending) endSession(state, session, cause, effects);
+  for (const { id } of sessions) {
+    const session = state.sessions.get(id);
+    if (session !== undefined && (session.waitsUntil ?? Infinity) <= state.now) joined(state, session, effects, env);
+  }
   for (const id of due) {
     const grant = grantOf(state, id);
     if (grant === null) expectSession(state, id);
     else expectGrant(state, grant);
   }
+  expectRelays(state);
+  expectLease(state);
 }
 
 /** Tells the clients whose views have run out, and those who lost a flow. */

@@ -1,5 +1,5 @@
 // The smallest account in which a flow is possible: one user in one group, one client, one site with one gateway, one cidr
-// resource in it, one policy, and a token for each side.
+// resource in it, one policy, and a token for each side and for a relay of the account.
 import { randomUUID } from 'node:crypto';
 import { mintToken } from '../cli/mint-token.ts';
 import type { Client } from 'pg';
@@ -15,6 +15,7 @@ export type FirstAccount = {
   readonly policyId: string;
   readonly client: { readonly externalId: string; readonly token: string };
   readonly gateway: { readonly externalId: string; readonly token: string };
+  readonly relay: { readonly token: string };
 };
 
 /** Inserts everything in one transaction. `tokenKeys` is the worker's DRAWBRIDGE_TOKEN_KEYS. */
@@ -40,6 +41,9 @@ export async function createFirstAccount(db: Client, tokenKeys: string, slug: st
   await insert('policies (id, account_id, actor_group_id, resource_id, description)', policy);
   const clientToken = await mintToken(db, tokenKeys, accountId, { type: 'client', actorId });
   const gatewayToken = await mintToken(db, tokenKeys, accountId, { type: 'gateway_group', siteId });
+  const relayGroupId = randomUUID();
+  await insert('relay_groups (id, account_id, name)', [relayGroupId, accountId, 'Frankfurt']);
+  const relayToken = await mintToken(db, tokenKeys, accountId, { type: 'relay_group', relayGroupId });
   await db.query('commit');
   return {
     accountId,
@@ -52,5 +56,6 @@ export async function createFirstAccount(db: Client, tokenKeys: string, slug: st
     policyId,
     client: { externalId: 'laptop', token: clientToken },
     gateway: { externalId: 'rack-1', token: gatewayToken },
+    relay: { token: relayToken },
   };
 }

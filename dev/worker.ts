@@ -40,6 +40,7 @@ await runCommand(async () => {
       port,
       durableObjects: {
         ACCOUNT: { className: 'Account', useSQLite: true },
+        RELAY_HUB: { className: 'RelayHub', useSQLite: true },
         STREAM: { className: 'Stream', useSQLite: true },
       },
       bindings: {

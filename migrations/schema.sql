@@ -246,6 +246,22 @@ CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON publ
 comment on table public.policies is 'A group may reach a resource while all conditions hold.';
 comment on column public.policies.conditions is 'List of {property, operator, values}; all must hold.';
 
+create table public.relay_groups (
+  id uuid not null default gen_random_uuid(),
+  account_id uuid,
+  name text not null,
+  inserted_at timestamp with time zone not null default now(),
+  constraint relay_groups_pkey PRIMARY KEY (id),
+  constraint relay_groups_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
+  constraint relay_groups_account_id_id_key UNIQUE (account_id, id),
+  constraint relay_groups_account_id_name_key UNIQUE NULLS NOT DISTINCT (account_id, name),
+  constraint relay_groups_name_check CHECK (((length(name) >= 1) AND (length(name) <= 64)))
+);
+alter table public.relay_groups replica identity default;
+CREATE TRIGGER relay_groups_account_stays BEFORE UPDATE OF account_id ON public.relay_groups FOR EACH ROW WHEN ((new.account_id IS DISTINCT FROM old.account_id)) EXECUTE FUNCTION drawbridge.keep_relay_group_account();
+comment on table public.relay_groups is 'Relays that are run together. Not streamed: its tokens are, and go with it.';
+comment on column public.relay_groups.account_id is 'Null: shared, for the devices of every account.';
+
 create table public.resource_connections (
   resource_id uuid not null,
   gateway_group_id uuid not null,
@@ -300,7 +316,7 @@ comment on column public.resources.filters is 'List of {protocol, ports}; empty 
 
 create table public.tokens (
   id uuid not null default gen_random_uuid(),
-  account_id uuid not null,
+  account_id uuid,
   type text not null,
   name text,
   actor_id uuid,
@@ -310,28 +326,37 @@ create table public.tokens (
   secret_hash text not null,
   expires_at timestamp with time zone,
   inserted_at timestamp with time zone not null default now(),
+  relay_group_id uuid,
   constraint tokens_pkey PRIMARY KEY (id),
   constraint tokens_account_id_actor_id_fkey FOREIGN KEY (account_id, actor_id) REFERENCES public.actors(account_id, id) ON DELETE CASCADE,
   constraint tokens_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
   constraint tokens_account_id_gateway_group_id_fkey FOREIGN KEY (account_id, gateway_group_id) REFERENCES public.gateway_groups(account_id, id) ON DELETE CASCADE,
   constraint tokens_account_id_id_key UNIQUE (account_id, id),
   constraint tokens_account_id_identity_id_fkey FOREIGN KEY (account_id, identity_id) REFERENCES public.auth_identities(account_id, id) ON DELETE CASCADE,
+  constraint tokens_account_id_relay_group_id_fkey FOREIGN KEY (account_id, relay_group_id) REFERENCES public.relay_groups(account_id, id) ON DELETE CASCADE,
+  constraint tokens_account_unless_shared CHECK (((account_id IS NOT NULL) OR (type = 'relay_group'::text))),
   constraint tokens_belong_by_type CHECK (
 CASE type
-    WHEN 'gateway_group'::text THEN ((gateway_group_id IS NOT NULL) AND (actor_id IS NULL) AND (identity_id IS NULL))
-    ELSE ((actor_id IS NOT NULL) AND (gateway_group_id IS NULL))
+    WHEN 'gateway_group'::text THEN ((gateway_group_id IS NOT NULL) AND (actor_id IS NULL) AND (identity_id IS NULL) AND (relay_group_id IS NULL))
+    WHEN 'relay_group'::text THEN ((relay_group_id IS NOT NULL) AND (actor_id IS NULL) AND (identity_id IS NULL) AND (gateway_group_id IS NULL))
+    ELSE ((actor_id IS NOT NULL) AND (gateway_group_id IS NULL) AND (relay_group_id IS NULL))
 END),
   constraint tokens_name_check CHECK (((length(name) >= 1) AND (length(name) <= 255))),
+  constraint tokens_relay_group_id_fkey FOREIGN KEY (relay_group_id) REFERENCES public.relay_groups(id) ON DELETE CASCADE,
   constraint tokens_secret_hash_check CHECK ((secret_hash ~ '^[0-9a-f]{64}$'::text)),
   constraint tokens_secret_salt_check CHECK ((secret_salt <> ''::text)),
-  constraint tokens_type_check CHECK ((type = ANY (ARRAY['client'::text, 'gateway_group'::text, 'api'::text])))
+  constraint tokens_type_check CHECK ((type = ANY (ARRAY['client'::text, 'gateway_group'::text, 'relay_group'::text, 'api'::text])))
 );
 alter table public.tokens replica identity full;
 CREATE INDEX tokens_account_id_actor_id_idx ON public.tokens USING btree (account_id, actor_id);
 CREATE INDEX tokens_account_id_gateway_group_id_idx ON public.tokens USING btree (account_id, gateway_group_id);
 CREATE INDEX tokens_account_id_identity_id_idx ON public.tokens USING btree (account_id, identity_id);
+CREATE INDEX tokens_account_id_relay_group_id_idx ON public.tokens USING btree (account_id, relay_group_id);
+CREATE INDEX tokens_relay_group_id_idx ON public.tokens USING btree (relay_group_id);
 CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.tokens FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
+CREATE TRIGGER tokens_account_of_relay_group AFTER INSERT OR UPDATE ON public.tokens FOR EACH ROW WHEN ((new.relay_group_id IS NOT NULL)) EXECUTE FUNCTION drawbridge.check_relay_group_account();
 comment on table public.tokens is 'What a device or program shows to be admitted; minted by `drawbridge token create`. Deleting the row revokes it.';
+comment on column public.tokens.account_id is 'Null for tokens of shared relays alone.';
 comment on column public.tokens.secret_hash is 'SHA-256 of the salted secret, lower-case hex; the secret itself is stored nowhere.';
 
 create table drawbridge.change_logs (
@@ -568,6 +593,25 @@ begin
       schema = 'public',
       table = 'resource_connections',
       message = 'the internet resource belongs in the system''s site named Internet, and nothing else does';
+  end if;
+  return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.check_relay_group_account()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if (select account_id from public.relay_groups where id = new.relay_group_id) is distinct from new.account_id then
+    raise exception using
+      errcode = 'check_violation',
+      constraint = 'tokens_account_of_relay_group',
+      schema = 'public',
+      table = 'tokens',
+      message = 'a relay group''s token belongs to the account of its group, and to none where the group belongs to none';
   end if;
   return null;
 end $function$
@@ -908,6 +952,22 @@ begin
     values (new.account_id, new.ipv4, tg_argv[0]), (new.account_id, new.ipv6, tg_argv[0]);
   end if;
   return null;
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.keep_relay_group_account()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  raise exception using
+    errcode = 'check_violation',
+    constraint = 'relay_groups_account_stays',
+    schema = 'public',
+    table = 'relay_groups',
+    message = 'a relay group stays with its account: delete it and insert another';
 end $function$
 ;
 

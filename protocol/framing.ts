@@ -3,6 +3,7 @@
 // Pure, so that it serves the edge and, should device sockets ever end in the object, the object too. A reply carries the
 // ref as the very JSON value it came as, and a successful reply's response is exactly `{}`: devices drop anything else.
 import * as v from 'valibot';
+import { stampSecret } from './link.ts';
 
 /** UTF-16 code units of one inbound frame, at most; a longer one closes the socket. */
 export const frameLengthMax = 64 * 1024;
@@ -53,23 +54,31 @@ export function replyFrame(topic: string, ref: Ref, answer: 'ok' | { readonly re
   return JSON.stringify({ topic, event: 'phx_reply', payload, ref });
 }
 
+const relayJoin = v.object({ stamp_secret: stampSecret });
+
 /** What the holder of a device's socket does with one inbound frame. */
 export type FrameAction =
   | { readonly type: 'reply'; readonly text: string }
-  | { readonly type: 'join'; readonly text: string }
+  /** `stampSecret`: a relay's, null for everyone else. */
+  | { readonly type: 'join'; readonly text: string; readonly stampSecret: string | null }
   | { readonly type: 'leave'; readonly text: string }
   | { readonly type: 'forward'; readonly event: string; readonly payload: unknown; readonly ref: Ref };
 
 /**
  * Decides one frame for a socket whose login topic is `topic`. Heartbeats are answered here; a join, also a repeated one,
- * is answered and announced; before the join, and for any other topic, the answer is the error `unmatched topic`.
+ * is answered and announced, a relay's only with its secret; before the join, and for any other topic, the answer is the error `unmatched topic`.
  */
 export function decideFrame(topic: string, joined: boolean, frame: Frame): FrameAction {
   const { event, ref } = frame;
   if (frame.topic === 'phoenix' && event === 'heartbeat') {
     return { type: 'reply', text: replyFrame('phoenix', ref, 'ok') };
   }
-  if (frame.topic === topic && event === 'phx_join') return { type: 'join', text: replyFrame(topic, ref, 'ok') };
+  if (frame.topic === topic && event === 'phx_join') {
+    const secret = topic === 'relay' ? v.safeParse(relayJoin, frame.payload) : null;
+    if (secret?.success === false) return { type: 'reply', text: replyFrame(topic, ref, { reason: 'join crashed' }) };
+    const stamp = secret === null ? null : secret.output.stamp_secret;
+    return { type: 'join', text: replyFrame(topic, ref, 'ok'), stampSecret: stamp };
+  }
   if (frame.topic !== topic || !joined) {
     return { type: 'reply', text: replyFrame(frame.topic, ref, { reason: 'unmatched topic' }) };
   }

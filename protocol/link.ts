@@ -10,7 +10,7 @@
 import * as v from 'valibot';
 import { accountId, tokenId } from './ids.ts';
 import { tokenTypeOfRole } from './roles.ts';
-import type { Role } from './roles.ts';
+import type { SocketRole } from './roles.ts';
 
 /** The version of this contract; an object accepts this one, the one before it, and later ones as far as it knows them. */
 export const linkVersion = 2;
@@ -32,7 +32,11 @@ export const probe = 'probe';
 export const probeAnswer = 'alive';
 
 /** How often a probe is sent, in milliseconds. */
-export const probeMsByRole = { client: 60_000, gateway: 30_000 } as const satisfies Record<Role, number>;
+export const probeMsByRole = {
+  client: 60_000,
+  gateway: 30_000,
+  relay: 30_000,
+} as const satisfies Record<SocketRole, number>;
 
 /** Probes in a row that stay without an answer until either side takes the socket for dead. */
 export const probesMissedMax = 2;
@@ -46,20 +50,15 @@ const shortText = v.pipe(v.string(), v.maxLength(255), v.regex(/^\P{Cc}*$/u));
 /** A Curve25519 public key: standard base64 with padding of 32 bytes. */
 const publicKey = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw048]=$/));
 
-export const hello = v.object({
+const connection = {
   version: v.pipe(v.number(), v.integer(), v.minValue(linkVersionMin)),
-  role: v.picklist(['client', 'gateway']),
   account: accountId,
   token: v.object({ id: tokenId, type: v.picklist(Object.values(tokenTypeOfRole)), secret: v.string() }),
-  externalId: v.pipe(shortText, v.minLength(1)),
   name: v.nullable(shortText),
-  publicKey,
   /** The program's version as its user agent states it, like `1.5.2`; null when it states none. */
   deviceVersion: v.nullable(shortText),
   /** The program that the user agent names with it; null when it names none. */
   program: v.optional(v.nullable(shortText), null),
-  /** Which version of the sockets it dialled. */
-  socketVersion: v.optional(v.picklist([1, 2]), 1),
   /** Address of the device as the platform saw it; null when the platform did not say. */
   remoteIp: v.nullable(shortText),
   /** ISO 3166-1 alpha-2 code as the platform derived it from the address. */
@@ -68,8 +67,34 @@ export const hello = v.object({
   longitude: v.nullable(v.number()),
   /** When the device connected to the edge, milliseconds since 1970-01-01 UTC: newest wins. */
   connectedAt: v.pipe(v.number(), v.safeInteger()),
+};
+
+export const hello = v.object({
+  ...connection,
+  role: v.picklist(['client', 'gateway']),
+  externalId: v.pipe(shortText, v.minLength(1)),
+  publicKey,
+  /** Which version of the sockets it dialled. */
+  socketVersion: v.optional(v.picklist([1, 2]), 1),
 });
 export type Hello = v.InferOutput<typeof hello>;
+
+/** A relay's introduction. `account` is `sharedAccountId` where its token belongs to none. It has an address at least. */
+export const relayHello = v.pipe(
+  v.object({
+    ...connection,
+    role: v.literal('relay'),
+    ipv4: v.nullable(v.pipe(v.string(), v.ipv4())),
+    /** Without brackets. */
+    ipv6: v.nullable(v.pipe(v.string(), v.ipv6())),
+    port: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
+  }),
+  v.check(({ ipv4, ipv6 }) => ipv4 !== null || ipv6 !== null, 'a relay has an address'),
+);
+export type RelayHello = v.InferOutput<typeof relayHello>;
+
+export const anyHello = v.union([hello, relayHello]);
+export type AnyHello = v.InferOutput<typeof anyHello>;
 
 /** What an object says of itself when it admits a device. */
 export const welcome = v.object({
@@ -98,9 +123,14 @@ export type Refusal = v.InferOutput<typeof refusal>;
 
 const ref = v.nullable(v.union([v.number(), v.string()]));
 
-/** Edge to object. `joined`: the device's join was answered; the object answers it, each time, with `init`. */
+/** A relay's secret, new for each start of its process: at most 255 characters, and enough of them to be one. */
+export const stampSecret = v.pipe(v.string(), v.minLength(16), v.maxLength(255));
+
+/**
+ * Edge to object. `joined`: the join was answered; the object answers it, each time, with `init`. A relay's carries its secret.
+ */
 export const linkUp = v.variant('type', [
-  v.object({ type: v.literal('joined') }),
+  v.object({ type: v.literal('joined'), stampSecret: v.exactOptional(stampSecret) }),
   v.object({ type: v.literal('message'), event: v.string(), payload: v.optional(v.unknown()), ref }),
 ]);
 export type LinkUp = v.InferOutput<typeof linkUp>;

@@ -1,9 +1,11 @@
 // What the platform gives the worker: its objects, and the secrets that it is configured with.
 import type { Account } from './account/account.ts';
+import type { RelayHub } from './relay-hub/relay-hub.ts';
 import type { Stream } from './stream/stream.ts';
 
 export type Env = {
   readonly ACCOUNT: DurableObjectNamespace<Account>;
+  readonly RELAY_HUB: DurableObjectNamespace<RelayHub>;
   readonly STREAM: DurableObjectNamespace<Stream>;
   /** Keys that sign device tokens: `id:secret`, comma-separated; all are accepted. */
   readonly DRAWBRIDGE_TOKEN_KEYS?: string;
@@ -17,6 +19,9 @@ export type Env = {
 export function accountObjectName(accountId: string): string {
   return `account:v1:${accountId}`;
 }
+
+/** The name of the one RelayHub object. */
+export const relayHubObjectName = 'relay-hub:v1';
 
 /** The name of the one Stream object. */
 export const streamObjectName = 'stream:v1';

@@ -9,6 +9,7 @@ import * as log from './log.ts';
 import type { Env } from './env.ts';
 
 export { Account } from './account/account.ts';
+export { RelayHub } from './relay-hub/relay-hub.ts';
 export { Stream } from './stream/stream.ts';
 
 const app = new Hono<{ Bindings: Env }>();
@@ -18,6 +19,7 @@ for (const role of ['client', 'gateway'] as const) {
   app.get(`/${role}/websocket`, async ({ req, env }) => await upgrade(req.raw, { role, socketVersion: 1 }, env));
   app.get(`/${role}/v2/websocket`, async ({ req, env }) => await upgrade(req.raw, { role, socketVersion: 2 }, env));
 }
+app.get('/relay/websocket', async ({ req, env }) => await upgrade(req.raw, { role: 'relay', socketVersion: 1 }, env));
 app.route('/', ingest);
 app.route('/', streamRoutes);
 

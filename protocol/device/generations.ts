@@ -6,7 +6,7 @@
 //   B  August 2026  client 1.5.12  gateway 1.6.1   version 2 sockets
 //
 // Builds between them get what their version is known to understand. Everything else asks here and compares no version.
-import type { Role } from '../roles.ts';
+import type { SocketRole } from '../roles.ts';
 
 export type SocketVersion = 1 | 2;
 
@@ -108,13 +108,17 @@ export function gatewaySpeech({ socketVersion, deviceVersion }: Speaker): Gatewa
   };
 }
 
-/** Whether the program exits for good on every answer from 400 to 499 at connect; later ones exit on 401 alone. */
+/**
+ * Whether the program exits for good on every answer from 400 to 499 at connect, as all did; later ones exit on 401 alone.
+ * Relays of all generations call themselves the same.
+ */
 export function exitsOnRefusal({ program }: Pick<Speaker, 'program'>): boolean {
-  return program === 'connlib' || program === null;
+  return program === 'connlib' || program === 'relay' || program === null;
 }
 
 /** A socket on which nothing arrived for this long is closed, milliseconds: a little over the sender's heartbeat. */
-export function idleMs(role: Role, { program }: Pick<Speaker, 'program'>): number {
+export function idleMs(role: SocketRole, { program }: Pick<Speaker, 'program'>): number {
+  if (role === 'relay') return 41_000;
   if (role === 'gateway') return 37_000;
   return program === 'connlib' || program === null ? 307_000 : 37_000;
 }

@@ -3,7 +3,7 @@ import { createHash, createHmac } from 'node:crypto';
 import { commit, clientHello, gatewayHello, ids, lsn, worldRows } from './world.ts';
 import * as v from 'valibot';
 import { Fits } from './fits.ts';
-import { emptyState, grant, session } from '../../core/state.ts';
+import { emptyState, grant, relaySession, session } from '../../core/state.ts';
 import { keepHold } from '../../core/holds.ts';
 import { hold } from '../../protocol/holds.ts';
 import { holdGrant } from '../../core/grants.ts';
@@ -14,6 +14,7 @@ import { wireRow } from '../../protocol/commit.ts';
 import type { Effects, Save, Send } from '../../core/effect.ts';
 import type { Hashes } from '../../core/hashes.ts';
 import type { Input } from '../../core/input.ts';
+import type { SharedRelays } from '../../protocol/relays.ts';
 import type { TableName } from '../../protocol/tables.ts';
 import type { WireRow } from '../../protocol/commit.ts';
 import type { State } from '../../core/state.ts';
@@ -36,8 +37,14 @@ export type Drive = {
   readonly commitEffects: (...changes: readonly object[]) => Effects;
 };
 
-/** The account of world.ts, loaded by a snapshot at position 100. */
-export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = worldRows()): Drive {
+/**
+ * The account of world.ts, loaded by a snapshot at position 100, with `shared` as the set of shared relays; null: nothing is
+ * known of them yet.
+ */
+export function drive(
+  rows: Partial<Record<TableName, readonly WireRow[]>> = worldRows(),
+  shared: SharedRelays | null = { version: 1, relays: [] },
+): Drive {
   const stored = new Stored();
   let state = emptyState(stored.memberships);
   const fits = new Fits();
@@ -51,7 +58,7 @@ export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = wor
     step(input) {
       steps += 1;
       const effects = step(state, input, { now: driven.now, seed: `seed-${steps}`, hashes: nodeHashes });
-      if (input.type === 'connect') fits.connected(input.sessionId, input.hello);
+      if (input.type === 'connect' && input.hello.role !== 'relay') fits.connected(input.sessionId, input.hello);
       fits.expect(effects.sends);
       stored.save(effects.saves);
       return effects;
@@ -66,8 +73,12 @@ export function drive(rows: Partial<Record<TableName, readonly WireRow[]>> = wor
     },
   };
   driven.step({ type: 'snapshot', position: { epoch: 1, lsn: lsn(at) }, rows, commits: [] });
+  if (shared !== null) driven.step({ type: 'shared-relays', set: shared, leaseMs: foreverMs });
   return driven;
 }
+
+/** A lease that no test outlives. */
+const foreverMs = Number.MAX_SAFE_INTEGER;
 
 /** What storage and sockets keep, as text. */
 class Stored {
@@ -75,6 +86,8 @@ class Stored {
   readonly #grants = new Map<string, string>();
   readonly #sessions = new Map<string, string>();
   readonly #holds = new Map<string, string>();
+  #relays: Extract<Save, { type: 'put-relays' }> | null = null;
+  #shared: Extract<Save, { type: 'put-shared-relays' }> | null = null;
   readonly memberships = new StoredMemberships();
 
   save(saves: readonly Save[]): void {
@@ -92,6 +105,8 @@ class Stored {
         this.#holds.set(`${action.hold.kind}/${action.hold.id}`, JSON.stringify(action.hold));
       else if (action.type === 'delete-hold') this.#holds.delete(`${action.kind}/${action.id}`);
       else if (action.type === 'put-session') this.#sessions.set(action.session.id, JSON.stringify(action.session));
+      else if (action.type === 'put-relays') this.#relays = structuredClone(action);
+      else if (action.type === 'put-shared-relays') this.#shared = structuredClone(action);
     }
   }
 
@@ -106,10 +121,15 @@ class Stored {
     }
     for (const text of this.#holds.values()) keepHold(state, v.parse(hold, JSON.parse(text)));
     for (const text of this.#grants.values()) holdGrant(state, v.parse(grant, JSON.parse(text)));
-    const open = [...before.sessions.keys()].map((sessionId) => this.#sessions.get(sessionId) ?? '');
+    for (const held of this.#relays?.relays ?? []) state.relays.set(held.entry.id, held);
+    state.relaysVersion = this.#relays?.version ?? 0;
+    state.shared = this.#shared?.set ?? null;
+    state.leaseDueAt = this.#shared?.leaseDueAt ?? 0;
+    const ids = [...before.sessions.keys(), ...before.relaySessions.keys()];
+    const open = ids.map((sessionId) => this.#sessions.get(sessionId) ?? '');
     resume(
       state,
-      open.map((text) => v.parse(session, JSON.parse(text))),
+      open.map((text) => v.parse(v.union([session, relaySession]), JSON.parse(text))),
       now,
     );
     return state;
@@ -172,6 +192,7 @@ export function lines({ sends }: Effects): string[] {
 
 function detail(send: Send): string {
   if (send.type === 'close') return `close ${send.cause}`;
+  if (send.type === 'to-relay') return 'init';
   if (send.type === 'reply') return `reply ${send.answer === 'ok' ? 'ok' : send.answer.reason}`;
   const { event, payload } = send.message;
   if (event === 'resource_deleted') return `${event} ${payload}`;

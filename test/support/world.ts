@@ -2,12 +2,12 @@
 // resource in that site, and one policy that grants it. Every row can be varied; ids are readable.
 import { createHash } from 'node:crypto';
 import type { Commit, Delivery, WireRow } from '../../protocol/commit.ts';
-import type { Hello } from '../../protocol/link.ts';
+import type { Hello, RelayHello } from '../../protocol/link.ts';
 import type { LsnText } from '../../protocol/lsn.ts';
 import type { TableName } from '../../protocol/tables.ts';
 import * as v from 'valibot';
 import { commit as commitSchema, delivery as deliverySchema } from '../../protocol/commit.ts';
-import { hello as helloSchema, linkVersion } from '../../protocol/link.ts';
+import { hello as helloSchema, linkVersion, relayHello as relayHelloSchema } from '../../protocol/link.ts';
 import { lsnToText } from '../../protocol/lsn.ts';
 
 /** The id made of one letter or digit and a number: `id('c', 1)`. */
@@ -26,6 +26,7 @@ export const ids = {
   membership: id('mem'),
   clientToken: id('tokc'),
   gatewayToken: id('tokg'),
+  relayToken: id('tokr'),
   client: id('cli'),
   site: id('site'),
   gateway: id('gw'),
@@ -37,6 +38,9 @@ export const clientKey = `${'A'.repeat(43)}=`;
 export const gatewayKey = `${'B'.repeat(42)}A=`;
 export const clientSecret = 'c'.repeat(32);
 export const gatewaySecret = 'g'.repeat(32);
+export const relaySecret = 'r'.repeat(32);
+/** The stamp secret of the world's relay. */
+export const stampSecret = '5'.repeat(64);
 
 const account_id = ids.account;
 const defaults = {
@@ -94,7 +98,7 @@ export function row(table: TableName, changes: WireRow = {}): WireRow {
 }
 
 /** A token row whose secret is `secret`. */
-export function tokenRow(type: 'client' | 'gateway_group', tokenId: string, secret: string): WireRow {
+export function tokenRow(type: 'client' | 'gateway_group' | 'relay_group', tokenId: string, secret: string): WireRow {
   return {
     id: tokenId,
     account_id,
@@ -113,6 +117,13 @@ export function worldRows(): Partial<Record<TableName, WireRow[]>> {
   const { auth_providers: _providers, auth_identities: _identities, ...tables } = defaults;
   const rows = Object.fromEntries(Object.entries(tables).map(([table, only]) => [table, [only]]));
   return { ...rows, tokens: [row('tokens'), tokenRow('gateway_group', ids.gatewayToken, gatewaySecret)] };
+}
+
+/** The same, with a token for relays of the account. */
+export function relayRows(): Partial<Record<TableName, WireRow[]>> {
+  const rows = worldRows();
+  rows.tokens?.push(tokenRow('relay_group', ids.relayToken, relaySecret));
+  return rows;
 }
 
 export function lsn(n: number): LsnText {
@@ -197,6 +208,28 @@ export function gatewayHello(changes: object = {}): Hello {
     name: 'Rack 1',
     publicKey: gatewayKey,
     deviceVersion: '1.4.13',
+    ...changes,
+  });
+}
+
+export function relayHello(changes: object = {}): RelayHello {
+  const { version, account, remoteIp, region, latitude, longitude, connectedAt } = clientHello();
+  return v.parse(relayHelloSchema, {
+    version,
+    role: 'relay',
+    account,
+    token: { id: ids.relayToken, type: 'relay_group', secret: relaySecret },
+    name: null,
+    deviceVersion: '0.1.0',
+    program: 'relay',
+    remoteIp,
+    region,
+    latitude,
+    longitude,
+    connectedAt,
+    ipv4: '198.51.100.9',
+    ipv6: '2001:db8::9',
+    port: 3478,
     ...changes,
   });
 }

@@ -16,36 +16,40 @@ import {
   dropSocket,
   openSessions,
   openSockets,
-  sendFrame,
+  performSend,
   sessionIdOf,
   socketOf,
 } from './sockets.ts';
 import { holdsOf } from '../../core/holds.ts';
-import { emptyState } from '../../core/state.ts';
+import { accountOf, emptyState } from '../../core/state.ts';
 import * as link from '../../protocol/link.ts';
 import { explainClient, listAccess } from '../../core/inspect.ts';
+import { HubLink } from './hub-link.ts';
 import { isOwedToAbsent } from '../../core/grants.ts';
 import { linkVersionSince, load, migrate, save, saveMeta, storedMemberships } from './storage.ts';
 import { outdatedSockets, silentSockets } from './liveness.ts';
 import { discardStage, putPart, readParts, readStage } from './stage.ts';
-import { pushFrame, replyFrame } from '../../protocol/framing.ts';
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
+import { sharedRelaysOf } from '../../core/relay-sessions.ts';
 import { resume, step } from '../../core/step.ts';
 import { canaryAccount } from '../../protocol/stream.ts';
-import { unreachable } from '../../protocol/assert.ts';
+import { accountObjectName } from '../env.ts';
+import { sharedAccountId } from '../../protocol/ids.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
 import type { AccessAnswer, AccessRequest, ExplainAnswer, ExplainRequest } from '../../protocol/explain.ts';
 import type { Answer, Delivery } from '../../protocol/commit.ts';
 import type { Env as CoreEnv } from '../../core/env.ts';
-import type { Effects, Send } from '../../core/effect.ts';
+import type { Effects } from '../../core/effect.ts';
 import { streamObjectName } from '../env.ts';
 import type { Env } from '../env.ts';
 import type { HoldAction, HoldAnswer } from '../../protocol/holds.ts';
 import type { Input } from '../../core/input.ts';
-import type { Role } from '../../protocol/roles.ts';
-import type { Session, State } from '../../core/state.ts';
+import type { AnySession } from './sockets.ts';
+import type { State } from '../../core/state.ts';
+import type { SharedRelays } from '../../protocol/relays.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 import type { Reception } from '../../core/receive.ts';
 import type { StatusAnswer } from '../../protocol/ingest.ts';
 
@@ -59,7 +63,7 @@ const tokenWaitMsMax = 3000;
 const waitersMax = 1000;
 
 /** Sockets are looked at for silence this often at most, milliseconds: all of them, or those of one role. */
-const silenceMs = { client: 10_000, gateway: 1000 } as const satisfies Record<Role, number>;
+const silenceMs = { client: 10_000, gateway: 1000, relay: 10_000 } as const satisfies Record<SocketRole, number>;
 
 export class Account extends DurableObject<Env> {
   #state: State;
@@ -68,13 +72,21 @@ export class Account extends DurableObject<Env> {
   readonly #waiters = new Set<() => void>();
   /** When this version of the link first ran here. */
   readonly #since: number;
-  readonly #silenceSeenAt = { client: 0, gateway: 0 };
+  readonly #silenceSeenAt = { client: 0, gateway: 0, relay: 0 };
+  readonly #hub: HubLink;
+  /** Whether this object stands for no account: the relays that connect here are for all. */
+  readonly #isShared: boolean;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage);
     this.#since = linkVersionSince(ctx.storage.sql, link.linkVersion, Date.now());
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(link.probe, link.probeAnswer));
+    this.#isShared = ctx.id.equals(env.ACCOUNT.idFromName(accountObjectName(sharedAccountId)));
+    this.#hub = new HubLink(env, {
+      onSet: (set, leaseMs) => void this.#run({ type: 'shared-relays', set, leaseMs }),
+      onLater: (at) => this.#wakeAt(at),
+    });
     this.#state = this.#load();
     this.#wakeAt(outdatedSockets(ctx, this.#since, Date.now()).nextAt);
   }
@@ -136,13 +148,22 @@ export class Account extends DurableObject<Env> {
     return { done, holds: holdsOf(this.#state) };
   }
 
+  /** Takes the shared relays as they are. False where no device is connected: then nobody needs to tell of changes. */
+  takeSharedRelays(set: SharedRelays): boolean {
+    const isWanted = this.#state.sessions.size > 0;
+    if (isWanted) this.#run({ type: 'shared-relays', set, leaseMs: 0 });
+    else this.#state.leaseDueAt = 0;
+    return isWanted;
+  }
+
   /** The internal upgrade: 101 with the socket of an admitted session, else 200 with a Refusal. */
   override async fetch(request: Request): Promise<Response> {
     const header = decodeURIComponent(request.headers.get(link.helloHeader) ?? '');
-    const hello = v.parse(link.hello, JSON.parse(header));
+    const hello = v.parse(link.anyHello, JSON.parse(header));
     const admission = await this.#admit(hello, Date.now() + tokenWaitMsMax);
     if (!(admission instanceof WebSocket)) return Response.json(admission);
-    const redialMs = link.redialMsFor(openSockets(this.ctx).length);
+    // A relay is back before anyone is told that it was gone.
+    const redialMs = hello.role === 'relay' ? 1000 : link.redialMsFor(openSockets(this.ctx).length);
     const welcome = JSON.stringify({ version: link.linkVersion, redialMs } satisfies link.Welcome);
     return new Response(null, { status: 101, webSocket: admission, headers: { [link.welcomeHeader]: welcome } });
   }
@@ -151,11 +172,12 @@ export class Account extends DurableObject<Env> {
     try {
       const message = v.parse(link.linkUp, JSON.parse(typeof data === 'string' ? data : ''));
       const sessionId = sessionIdOf(socket);
-      const role = this.#state.sessions.get(sessionId)?.role;
+      const { sessions, relaySessions } = this.#state;
+      const role = (sessions.get(sessionId) ?? relaySessions.get(sessionId))?.role;
       // Before a gateway may be chosen.
       if (role === 'client' && message.type === 'message') this.#dropSilent('gateway');
       if (role === undefined) dropSocket(socket);
-      else if (message.type === 'joined') this.#run({ type: 'joined', sessionId });
+      else if (message.type === 'joined') this.#run({ ...message, sessionId });
       else this.#run({ type: 'message', sessionId, event: message.event, payload: message.payload, ref: message.ref });
     } catch (cause) {
       log.error('message_failed', cause);
@@ -178,6 +200,7 @@ export class Account extends DurableObject<Env> {
     try {
       this.#dropSilent('gateway');
       this.#dropSilent('client');
+      this.#dropSilent('relay');
       this.#run({ type: 'tick' });
       this.#recycle();
     } catch (cause) {
@@ -246,7 +269,7 @@ export class Account extends DurableObject<Env> {
   }
 
   /** Asks the core; while it does not know the token yet, again after each delivery until `deadline`. */
-  async #admit(hello: link.Hello, deadline: number): Promise<WebSocket | link.Refusal> {
+  async #admit(hello: link.AnyHello, deadline: number): Promise<WebSocket | link.Refusal> {
     for (;;) {
       const sessionId = crypto.randomUUID();
       const { admission } = this.#run({ type: 'connect', sessionId, hello });
@@ -276,7 +299,7 @@ export class Account extends DurableObject<Env> {
     });
   }
 
-  #dropSilent(role: Role): void {
+  #dropSilent(role: SocketRole): void {
     const now = Date.now();
     if (now - this.#silenceSeenAt[role] < silenceMs[role]) return;
     this.#silenceSeenAt[role] = now;
@@ -308,7 +331,7 @@ export class Account extends DurableObject<Env> {
   #run(input: Input): Effects {
     try {
       const taken: Effects[] = [];
-      const sessions: Session[] = [];
+      const sessions: AnySession[] = [];
       const takeOne = (one: Input): Effects => {
         const effects = step(this.#state, one, this.#env());
         sessions.push(...this.#save(effects));
@@ -328,10 +351,11 @@ export class Account extends DurableObject<Env> {
       });
       for (const session of sessions) this.#attach(session);
       for (const { sends, notes } of taken) {
-        for (const send of sends) this.#send(send);
+        for (const send of sends) performSend(this.ctx, send);
         for (const { event, ...fields } of notes) log.warn(event, fields);
       }
       this.#wakeAt(effects.wakeAt);
+      this.#talkToHub(effects);
       return effects;
     } catch (cause) {
       this.#state = this.#load();
@@ -343,9 +367,17 @@ export class Account extends DurableObject<Env> {
     return { now: Date.now(), seed: crypto.randomUUID(), hashes };
   }
 
+  #talkToHub({ isLeaseDue }: Effects): void {
+    const account = accountOf(this.#state);
+    if (isLeaseDue && account !== null) this.ctx.waitUntil(this.#hub.ask(account.id));
+    if (!this.#isShared) return;
+    const present = () => sharedRelaysOf(this.#state);
+    this.ctx.waitUntil(this.#hub.say(present));
+  }
+
   /** Returns the sessions whose attachments are to be written. */
-  #save({ saves }: Effects): Session[] {
-    const sessions: Session[] = [];
+  #save({ saves }: Effects): AnySession[] {
+    const sessions: AnySession[] = [];
     for (const action of saves) {
       if (action.type === 'put-session') sessions.push(action.session);
       else save(this.ctx.storage.sql, action);
@@ -353,29 +385,9 @@ export class Account extends DurableObject<Env> {
     return sessions;
   }
 
-  #attach(session: Session): void {
+  #attach(session: AnySession): void {
     const socket = socketOf(this.ctx, session.id);
     if (socket !== null) attach(socket, session);
-  }
-
-  #send(send: Send): void {
-    const socket = socketOf(this.ctx, send.sessionId);
-    if (socket === null) return;
-    switch (send.type) {
-      case 'to-client':
-        sendFrame(socket, pushFrame('client', send.message.event, send.message.payload));
-        return;
-      case 'to-gateway':
-        sendFrame(socket, pushFrame('gateway', send.message.event, send.message.payload));
-        return;
-      case 'reply':
-        sendFrame(socket, replyFrame(send.topic, send.ref, send.answer));
-        return;
-      case 'close':
-        closeSocket(socket, send.cause);
-        return;
-    }
-    unreachable(send);
   }
 
   #wakeAt(at: number | null): void {

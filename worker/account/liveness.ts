@@ -6,7 +6,7 @@
 import { factsOf, openSockets } from './sockets.ts';
 import { linkVersionMin, linkVersionOfProbes, probeMsByRole, probesMissedMax } from '../../protocol/link.ts';
 import type { LinkFacts } from './sockets.ts';
-import type { Role } from '../../protocol/roles.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 
 /** Late beyond this, milliseconds, an answer counts as missed. */
 const lateMs = 10_000;
@@ -18,7 +18,7 @@ const recycleMs = 600_000;
  * Sockets, of one role or of all, whose edge has not probed when it should have twice. An edge that sends no probes is never
  * silent.
  */
-export function silentSockets(ctx: DurableObjectState, now: number, role?: Role): WebSocket[] {
+export function silentSockets(ctx: DurableObjectState, now: number, role?: SocketRole): WebSocket[] {
   return openSockets(ctx, role).filter((socket) => {
     const facts = factsOf(socket);
     if (facts === null || facts.link.version < linkVersionOfProbes) return false;

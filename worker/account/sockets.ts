@@ -3,12 +3,15 @@
 import * as v from 'valibot';
 import { closes } from '../../protocol/reasons.ts';
 import { deviceFrameMark } from '../../protocol/link.ts';
-import { session as sessionSchema } from '../../core/state.ts';
+import { relaySession, session as sessionSchema } from '../../core/state.ts';
+import { pushFrame, replyFrame } from '../../protocol/framing.ts';
+import { unreachable } from '../../protocol/assert.ts';
 import * as log from '../log.ts';
+import type { Send } from '../../core/effect.ts';
 import type { CloseCause } from '../../protocol/reasons.ts';
 import type { LinkDown } from '../../protocol/link.ts';
-import type { Role } from '../../protocol/roles.ts';
-import type { Session } from '../../core/state.ts';
+import type { RelaySession, Session } from '../../core/state.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 
 const linkFacts = v.object({
   /** The version of the link that the edge speaks. */
@@ -24,26 +27,28 @@ const attachment = v.variant('version', [
     v.object({ version: v.literal(1), session: sessionSchema }),
     v.transform(({ session }) => ({ link: { version: 1, acceptedAt: 0 }, session })),
   ),
-  v.object({ version: v.literal(2), link: linkFacts, session: sessionSchema }),
+  v.object({ version: v.literal(2), link: linkFacts, session: v.union([sessionSchema, relaySession]) }),
 ]);
 
+export type AnySession = Session | RelaySession;
+
 /** Takes over `socket` for `session`, in a way that lets the object sleep. */
-export function acceptSocket(ctx: DurableObjectState, socket: WebSocket, session: Session, link: LinkFacts): void {
+export function acceptSocket(ctx: DurableObjectState, socket: WebSocket, session: AnySession, link: LinkFacts): void {
   ctx.acceptWebSocket(socket, [session.id, session.role]);
   store(socket, session, link);
 }
 
 /** Stores the session's facts with its socket. */
-export function attach(socket: WebSocket, session: Session): void {
+export function attach(socket: WebSocket, session: AnySession): void {
   store(socket, session, factsOf(socket)?.link ?? { version: 1, acceptedAt: 0 });
 }
 
-function store(socket: WebSocket, session: Session, link: LinkFacts): void {
+function store(socket: WebSocket, session: AnySession, link: LinkFacts): void {
   socket.serializeAttachment({ version: 2, link, session } satisfies v.InferInput<typeof attachment>);
 }
 
 /** What is stored with a socket; null when it cannot be read. */
-export function factsOf(socket: WebSocket): { readonly session: Session; readonly link: LinkFacts } | null {
+export function factsOf(socket: WebSocket): { readonly session: AnySession; readonly link: LinkFacts } | null {
   const parsed = v.safeParse(attachment, socket.deserializeAttachment());
   return parsed.success ? parsed.output : null;
 }
@@ -58,7 +63,7 @@ export function sessionIdOf(socket: WebSocket): string {
 }
 
 /** The sessions of all open sockets. One whose facts cannot be read is dropped. */
-export function openSessions(ctx: DurableObjectState): Session[] {
+export function openSessions(ctx: DurableObjectState): AnySession[] {
   return openSockets(ctx).flatMap((socket) => {
     const facts = factsOf(socket);
     if (facts !== null) return [facts.session];
@@ -69,12 +74,36 @@ export function openSessions(ctx: DurableObjectState): Session[] {
 }
 
 /** The open sockets of one role, or all. */
-export function openSockets(ctx: DurableObjectState, role?: Role): WebSocket[] {
+export function openSockets(ctx: DurableObjectState, role?: SocketRole): WebSocket[] {
   return ctx.getWebSockets(role).filter(({ readyState }) => readyState === WebSocket.OPEN);
 }
 
+/** Sends what was decided to the session that it is for; a socket that is gone changes nothing. */
+export function performSend(ctx: DurableObjectState, send: Send): void {
+  const socket = socketOf(ctx, send.sessionId);
+  if (socket === null) return;
+  switch (send.type) {
+    case 'to-client':
+      sendFrame(socket, pushFrame('client', send.message.event, send.message.payload));
+      return;
+    case 'to-gateway':
+      sendFrame(socket, pushFrame('gateway', send.message.event, send.message.payload));
+      return;
+    case 'to-relay':
+      sendFrame(socket, pushFrame('relay', 'init', {}));
+      return;
+    case 'reply':
+      sendFrame(socket, replyFrame(send.topic, send.ref, send.answer));
+      return;
+    case 'close':
+      closeSocket(socket, send.cause);
+      return;
+  }
+  unreachable(send);
+}
+
 /** Sends a device frame, verbatim. */
-export function sendFrame(socket: WebSocket, frame: string): void {
+function sendFrame(socket: WebSocket, frame: string): void {
   trySend(socket, deviceFrameMark + frame);
 }
 

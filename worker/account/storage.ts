@@ -10,6 +10,7 @@ import { keepHold } from '../../core/holds.ts';
 import { holdGrant, owe } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
 import { position as positionSchema } from '../../protocol/commit.ts';
+import { heldRelay, sharedRelays } from '../../protocol/relays.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import * as log from '../log.ts';
@@ -76,6 +77,7 @@ export function load(storage: DurableObjectStorage, state: State): void {
   state.stale = meta.get('stale') === 'true';
   const position = meta.get('position');
   state.position = position === undefined ? null : parsePosition(position);
+  loadRelays(meta, state);
   for (const table of tableNames) if (table !== 'actor_group_memberships') loadTable(storage.sql, table, state);
   loadHolds(storage.sql, state);
   for (const { flow_id: flowId, data } of storage.sql.exec<{ flow_id: string; data: string }>('select * from grants')) {
@@ -94,6 +96,22 @@ function loadHolds(sql: SqlStorage, state: State): void {
     keepHold(state, read.success ? read.output : bare);
   }
 }
+
+/** What cannot be read is as if it had never been there: relays come back by themselves, the shared ones are asked for. */
+function loadRelays(meta: ReadonlyMap<string, string>, state: State): void {
+  const own = v.safeParse(storedRelays, parseJson(meta.get('relays') ?? 'null'));
+  if (own.success) {
+    state.relaysVersion = own.output.version;
+    for (const held of own.output.relays) state.relays.set(held.entry.id, held);
+  }
+  const shared = v.safeParse(storedSharedRelays, parseJson(meta.get('shared_relays') ?? 'null'));
+  if (!shared.success) return;
+  state.shared = shared.output.set;
+  state.leaseDueAt = shared.output.leaseDueAt;
+}
+
+const storedRelays = v.object({ version: v.number(), relays: v.array(heldRelay) });
+const storedSharedRelays = v.object({ set: sharedRelays, leaseDueAt: v.number() });
 
 function loadTable(sql: SqlStorage, table: TableName, state: State): void {
   for (const { key, row } of sql.exec<{ key: string; row: string }>('select key, row from rows where tbl = ?', table)) {
@@ -144,6 +162,12 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'delete-hold':
       sql.exec('delete from holds where kind = ? and id = ?', action.kind, action.id);
       return;
+    case 'put-relays':
+      saveMeta(sql, 'relays', JSON.stringify({ version: action.version, relays: action.relays }));
+      return;
+    case 'put-shared-relays':
+      saveMeta(sql, 'shared_relays', JSON.stringify({ set: action.set, leaseDueAt: action.leaseDueAt }));
+      return;
     case 'put-position':
       saveMeta(sql, 'position', JSON.stringify(action.position));
       return;
@@ -160,7 +184,9 @@ export function linkVersionSince(sql: SqlStorage, version: number, now: number):
   return now;
 }
 
-export function saveMeta(sql: SqlStorage, name: 'position' | 'term' | 'stale' | 'link' | 'stage', value: string): void {
+type MetaName = 'position' | 'term' | 'stale' | 'link' | 'stage' | 'relays' | 'shared_relays';
+
+export function saveMeta(sql: SqlStorage, name: MetaName, value: string): void {
   sql.exec(
     'insert into meta (name, value) values (?, ?) on conflict do update set value = excluded.value where value <> excluded.value',
     name,

@@ -25,9 +25,9 @@ import type { Bucket, Rate } from './bucket.ts';
 import type { Dialled, Over } from './uplink.ts';
 import type { Env } from '../env.ts';
 import type { FrameAction } from '../../protocol/framing.ts';
-import type { Hello, LinkUp, Refusal, Welcome } from '../../protocol/link.ts';
+import type { AnyHello, LinkUp, Refusal, Welcome } from '../../protocol/link.ts';
 import type { Place } from '../../protocol/place.ts';
-import type { Role } from '../../protocol/roles.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 
 /** Malformed frames in one connection, at most. */
 const malformedMax = 10;
@@ -36,7 +36,8 @@ const malformedMax = 10;
 export const frameRates = {
   client: { burst: 1000, perSecond: 100 },
   gateway: { burst: 5000, perSecond: 1000 },
-} as const satisfies Record<Role, Rate>;
+  relay: { burst: 50, perSecond: 5 },
+} as const satisfies Record<SocketRole, Rate>;
 
 /**
  * UTF-16 code units sent to a device since its last frame, at most: the platform keeps what a socket does not take, without a
@@ -48,7 +49,7 @@ export const unreadLengthMax = 4 * 1024 * 1024;
 const lifeMs = 12 * 3_600_000;
 
 /** Asks the account's object for admission: 101 with the device's socket, or the object's refusal. */
-export async function connectDevice(hello: Hello, place: Place, env: Env): Promise<Response | Refusal> {
+export async function connectDevice(hello: AnyHello, place: Place, env: Env): Promise<Response | Refusal> {
   const dial = async () => await dialObject(hello, place, env);
   const dialled = await dial();
   if (dialled.type === 'refused') return dialled.refusal;
@@ -58,7 +59,7 @@ export async function connectDevice(hello: Hello, place: Place, env: Env): Promi
 }
 
 /** Throws when the object cannot be reached. */
-async function dialObject(hello: Hello, place: Place, env: Env): Promise<Dialled> {
+async function dialObject(hello: AnyHello, place: Place, env: Env): Promise<Dialled> {
   const answer = await accountObject(env.ACCOUNT, hello.account, place).fetch('https://account/link', {
     headers: { upgrade: 'websocket', [helloHeader]: encodeURIComponent(JSON.stringify(hello)) },
   });
@@ -73,10 +74,11 @@ async function dialObject(hello: Hello, place: Place, env: Env): Promise<Dialled
 
 export class Link {
   readonly #device: WebSocket;
-  readonly #role: Role;
+  readonly #role: SocketRole;
   readonly #idleMs: number;
   readonly #uplink: Uplink;
-  #isJoined = false;
+  /** What the object is told of the join, each time there is another way to it; null before the join. */
+  #joined: LinkUp | null = null;
   #malformed = 0;
   #unreadLength = 0;
   readonly #frames: Bucket;
@@ -84,7 +86,7 @@ export class Link {
   #idle: ReturnType<typeof setTimeout> | null = null;
   #life: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(device: WebSocket, { role, program }: Pick<Hello, 'role' | 'program'>, dial: () => Promise<Dialled>) {
+  constructor(device: WebSocket, { role, program }: Pick<AnyHello, 'role' | 'program'>, dial: () => Promise<Dialled>) {
     this.#device = device;
     this.#role = role;
     this.#idleMs = idleMs(role, { program });
@@ -92,7 +94,7 @@ export class Link {
     this.#uplink = new Uplink(role, dial, {
       onText: (text) => this.#guarded(() => this.#fromObject(text)),
       onReturn: () => {
-        if (this.#isJoined) this.#up({ type: 'joined' });
+        if (this.#joined !== null) this.#up(this.#joined);
       },
       onOver: (over) => this.#guarded(() => this.#over(over)),
     });
@@ -142,7 +144,7 @@ export class Link {
       if (this.#malformed > malformedMax) this.#end(closes.malformed);
       return;
     }
-    this.#perform(decideFrame(this.#role, this.#isJoined, parsed.frame));
+    this.#perform(decideFrame(this.#role, this.#joined !== null, parsed.frame));
   }
 
   #perform(action: FrameAction): void {
@@ -152,9 +154,9 @@ export class Link {
         return;
       case 'join':
         this.#tell(action.text);
-        this.#isJoined = true;
+        this.#joined = joinedMessage(action.stampSecret);
         // While there is no way to the object, it is told once there is one.
-        if (this.#uplink.isUp) this.#up({ type: 'joined' });
+        if (this.#uplink.isUp) this.#up(this.#joined);
         return;
       case 'leave':
         this.#tell(action.text);
@@ -197,4 +199,8 @@ export class Link {
     closeQuietly(this.#device, code, reason);
     this.#uplink.close(code, reason);
   }
+}
+
+function joinedMessage(stampSecret: string | null): LinkUp {
+  return stampSecret === null ? { type: 'joined' } : { type: 'joined', stampSecret };
 }

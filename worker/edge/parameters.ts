@@ -1,25 +1,25 @@
 // A device's upgrade request into a Hello: token, parameters, and what the platform knows of the connection. The Hello is
 // built from parsed fields alone; nothing else of the device's request goes further.
 import * as v from 'valibot';
-import { hello, linkVersion } from '../../protocol/link.ts';
+import { hello, linkVersion, relayHello } from '../../protocol/link.ts';
 import { invalidParameters, refusalOf } from '../../protocol/reasons.ts';
 import { programs } from '../../protocol/device/generations.ts';
 import { tokenTypeOfRole } from '../../protocol/roles.ts';
 import { verifyToken } from '../token.ts';
-import type { Hello, Refusal } from '../../protocol/link.ts';
+import type { AnyHello, Refusal } from '../../protocol/link.ts';
 import type { Place } from '../../protocol/place.ts';
-import type { Role } from '../../protocol/roles.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 import type { SocketVersion } from '../../protocol/device/generations.ts';
 import type { TokenKey } from '../token.ts';
 
 export type ParsedRequest =
-  | { readonly type: 'hello'; readonly hello: Hello; readonly place: Place }
+  | { readonly type: 'hello'; readonly hello: AnyHello; readonly place: Place }
   | { readonly type: 'refused'; readonly refusal: Refusal };
 
 /** `now`: milliseconds since 1970-01-01 UTC, the connect time by which the newest connection of a device wins. */
 export function parseUpgrade(
   request: Request,
-  { role, socketVersion }: { readonly role: Role; readonly socketVersion: SocketVersion },
+  { role, socketVersion }: { readonly role: SocketRole; readonly socketVersion: SocketVersion },
   keys: readonly TokenKey[],
   now: number,
 ): ParsedRequest {
@@ -33,35 +33,58 @@ export function parseUpgrade(
   const vsn = searchParams.get('vsn');
   if (vsn !== null && vsn !== '1.0.0') return refused(invalidParameters('vsn: expected 1.0.0 or nothing'));
   const { cf } = request;
-  const parsed = v.safeParse(hello, {
+  const connection = {
     version: linkVersion,
-    role,
     account: token.accountId,
     token: { id: token.tokenId, type: token.type, secret: token.secret },
-    externalId: searchParams.get('external_id') ?? '',
     name: searchParams.get('name'),
-    publicKey: searchParams.get('public_key') ?? '',
     ...deviceOf(request.headers.get('user-agent')),
-    socketVersion,
     remoteIp: request.headers.get('cf-connecting-ip'),
     region: textOrNull(cf?.['country']),
     latitude: numberOrNull(cf?.['latitude']),
     longitude: numberOrNull(cf?.['longitude']),
     connectedAt: now,
-  });
+  };
+  const parsed =
+    role === 'relay'
+      ? v.safeParse(relayHello, { ...connection, role, ...relayParameters(searchParams) })
+      : v.safeParse(hello, {
+          ...connection,
+          role,
+          externalId: searchParams.get('external_id') ?? '',
+          publicKey: searchParams.get('public_key') ?? '',
+          socketVersion,
+        });
   if (parsed.success) return { type: 'hello', hello: parsed.output, place: token.place };
   const path = v.getDotPath(parsed.issues[0]) ?? '';
   return refused(invalidParameters(expectations[path] ?? 'a parameter or header is longer than 255 characters'));
 }
 
+/** Where a relay says that it can be reached. */
+function relayParameters(searchParams: URLSearchParams) {
+  const port = searchParams.get('port');
+  return {
+    ipv4: searchParams.get('ipv4'),
+    ipv6: searchParams.get('ipv6'),
+    port: port === null ? relayPort : Number(port),
+  };
+}
+
+/** Where relays listen that do not say. */
+const relayPort = 3478;
+
 const expectations: Readonly<Record<string, string>> = {
   externalId: 'external_id: expected 1 to 255 characters that identify the device, none of them a control character',
   publicKey: 'public_key: expected a WireGuard public key, 32 bytes in base64 with padding (44 characters)',
   name: 'name: expected at most 255 characters, none of them a control character',
+  ipv4: 'ipv4: expected an IPv4 address',
+  ipv6: 'ipv6: expected an IPv6 address without brackets',
+  port: 'port: expected a number from 1 to 65535',
+  '': 'ipv4, ipv6: expected one of them at least',
 };
 
 /** The first word of a user agent that names one of the device programs: the program and its version. */
-export function deviceOf(userAgent: string | null): Pick<Hello, 'program' | 'deviceVersion'> {
+export function deviceOf(userAgent: string | null): Pick<AnyHello, 'program' | 'deviceVersion'> {
   const match = programPattern.exec(userAgent ?? '');
   return { program: match?.[1] ?? null, deviceVersion: match?.[2] ?? null };
 }

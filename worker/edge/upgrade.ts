@@ -7,10 +7,10 @@ import { refuse } from './reply.ts';
 import { tooManyConnects } from '../../protocol/reasons.ts';
 import type { Env } from '../env.ts';
 import type { Refusal } from '../../protocol/link.ts';
-import type { Role } from '../../protocol/roles.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 import type { SocketVersion } from '../../protocol/device/generations.ts';
 
-type Socket = { readonly role: Role; readonly socketVersion: SocketVersion };
+type Socket = { readonly role: SocketRole; readonly socketVersion: SocketVersion };
 
 /** 101 with the device's socket, or a refusal that its generation treats rightly. */
 export async function upgrade(request: Request, socket: Socket, env: Env): Promise<Response> {

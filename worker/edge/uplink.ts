@@ -11,7 +11,7 @@ import { closes, isFinal } from '../../protocol/reasons.ts';
 import { linkVersionOfProbes, probe, probeAnswer, probeMsByRole, probesMissedMax } from '../../protocol/link.ts';
 import * as log from '../log.ts';
 import type { Refusal, Welcome } from '../../protocol/link.ts';
-import type { Role } from '../../protocol/roles.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 
 /** Without an inner socket for this long, the device is closed, milliseconds. */
 export const redialMsMax = 30_000;
@@ -35,7 +35,7 @@ export type UplinkEvents = {
 };
 
 export class Uplink {
-  readonly #role: Role;
+  readonly #role: SocketRole;
   readonly #dial: () => Promise<Dialled>;
   readonly #events: UplinkEvents;
   #socket: WebSocket | null = null;
@@ -49,7 +49,7 @@ export class Uplink {
   #givingUp: ReturnType<typeof setTimeout> | null = null;
 
   /** `dial` asks the object for admission, with the connect time that the device had from the start. */
-  constructor(role: Role, dial: () => Promise<Dialled>, events: UplinkEvents) {
+  constructor(role: SocketRole, dial: () => Promise<Dialled>, events: UplinkEvents) {
     this.#role = role;
     this.#dial = dial;
     this.#events = events;

@@ -1,0 +1,74 @@
+// An account's way to the RelayHub: asking for the shared relays, and, for the object that stands for no account, saying what
+// they are. Both are levels, not events: what fails is done again later with what is true then.
+import { relayHubObjectName } from '../env.ts';
+import * as log from '../log.ts';
+import type { Env } from '../env.ts';
+import type { SharedRelays } from '../../protocol/relays.ts';
+
+/** What the hub did not answer is asked or said again after this long, milliseconds. */
+const retryMs = 5000;
+
+export type HubEvents = {
+  readonly onSet: (set: SharedRelays, leaseMs: number) => void;
+  /** There is something to do again at this time, milliseconds since 1970-01-01 UTC. */
+  readonly onLater: (at: number) => void;
+};
+
+export class HubLink {
+  readonly #env: Env;
+  readonly #events: HubEvents;
+  #isAsking = false;
+  #isSaying = false;
+  #saidVersion = 0;
+  #notBefore = 0;
+
+  constructor(env: Env, events: HubEvents) {
+    this.#env = env;
+    this.#events = events;
+  }
+
+  /** Asks on behalf of an account, one question at a time. */
+  async ask(account: string): Promise<void> {
+    if (this.#isAsking || Date.now() < this.#notBefore) return;
+    this.#isAsking = true;
+    try {
+      const { set, leaseMs } = await this.#hub().subscribe(account);
+      this.#events.onSet(set, leaseMs);
+    } catch (cause) {
+      log.warn('shared_relays_not_heard', { message: messageOf(cause) });
+      this.#later();
+    } finally {
+      this.#isAsking = false;
+    }
+  }
+
+  /** Says what the shared relays are, until the hub has heard the latest; after a restart once more. */
+  async say(present: () => SharedRelays): Promise<void> {
+    if (this.#isSaying || Date.now() < this.#notBefore) return;
+    this.#isSaying = true;
+    try {
+      for (let set = present(); set.version > this.#saidVersion; set = present()) {
+        await this.#hub().publish(set);
+        this.#saidVersion = set.version;
+      }
+    } catch (cause) {
+      log.warn('shared_relays_not_said', { message: messageOf(cause) });
+      this.#later();
+    } finally {
+      this.#isSaying = false;
+    }
+  }
+
+  #later(): void {
+    this.#notBefore = Date.now() + retryMs;
+    this.#events.onLater(this.#notBefore);
+  }
+
+  #hub() {
+    return this.#env.RELAY_HUB.getByName(relayHubObjectName);
+  }
+}
+
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : 'unknown';
+}
