@@ -25,7 +25,7 @@ const usage: readonly (readonly [readonly string[], RegExp])[] = [
   [['status', '--json=yes'], /The option --json takes no value/],
   [['status', 'acme'], /"acme" is one too many: name an account with --account/],
   [['token', 'create'], /The account is missing: name it with --account/],
-  [create, /The type is missing: give --type client, gateway_group or api/],
+  [create, /The type is missing: give --type client, gateway_group, relay_group or api/],
   [[...create, '--type', 'relay_group'], /The relay group is missing/],
   [[...create, '--type', 'relay_group', '--group', 'G', '--actor', 'Alice'], /belongs to relays/],
   [[...create, '--type', 'frob'], /There is no token type "frob": give/],

@@ -45,10 +45,10 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
     ]);
   });
 
-  test('keeps nothing but published tables in public', async () => {
+  test('keeps nothing but published tables in public, and relay groups, whose tokens are published', async () => {
     const tables = await column(`select tablename from pg_tables where schemaname = 'public'`);
 
-    expect(tables).toEqual([...tableNames].sort());
+    expect(tables).toEqual([...tableNames, 'relay_groups'].sort());
   });
 
   test('identifies the rows of each published table by the key in protocol/tables.ts', async () => {
@@ -58,11 +58,13 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
       where contype = 'p' and connamespace = 'public'::regnamespace group by conrelid`,
     );
 
-    expect(keys).toEqual(tableNames.map((table) => `${table} ${keyColumns[table].join(',')}`).sort());
+    expect(keys).toEqual(
+      [...tableNames.map((table) => `${table} ${keyColumns[table].join(',')}`), 'relay_groups id'].sort(),
+    );
   });
 
   test('sends whole old rows of published tables, which have no generated columns', async () => {
-    const identities = `select distinct relreplident from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace`;
+    const identities = `select distinct relreplident from pg_class where relkind = 'r' and relnamespace = 'public'::regnamespace and relname <> 'relay_groups'`;
 
     expect(await column(identities)).toEqual(['f']);
     expect(await column(`select attname from pg_attribute where attgenerated <> '' and attrelid > 16384`)).toEqual([]);
@@ -80,7 +82,7 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
     expect(unindexed).toEqual([]);
   });
 
-  test('has account_id in every foreign key between tables of accounts', async () => {
+  test('has account_id in every foreign key between tables of accounts, and a plain one where there may be none', async () => {
     const loose = await column(
       `select conrelid::regclass || ' ' || conname from pg_constraint
       where contype = 'f' and confrelid <> 'accounts'::regclass and not exists (
@@ -91,7 +93,7 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
       )`,
     );
 
-    expect(loose).toEqual([]);
+    expect(loose).toEqual(['tokens tokens_relay_group_id_fkey']);
   });
 
   test('can be pointed at with the account by every table that has an id', async () => {
@@ -105,6 +107,29 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
     );
 
     expect(without).toEqual([]);
+  });
+
+  test('ties a token of relays to the account of their group, or to none where the group has none', async () => {
+    const shared = await column(`insert into relay_groups (name) values ('Shared') returning id`);
+    const own = await column(`insert into relay_groups (name, account_id) values ('Own', '${acme}') returning id`);
+    const token = async (account: string | null, group: string | undefined) =>
+      await refusal('tokens', {
+        type: 'relay_group',
+        actor_id: null,
+        identity_id: null,
+        account_id: account,
+        relay_group_id: group ?? null,
+      });
+
+    expect(await token(null, shared[0])).toBe(null);
+    expect(await token(acme, own[0])).toBe(null);
+    expect(await token(null, own[0])).toBe('tokens_account_of_relay_group');
+    expect(await token(acme, shared[0])).toBe('tokens_account_id_relay_group_id_fkey');
+    expect(await token(other, own[0])).toBe('tokens_account_id_relay_group_id_fkey');
+    expect(await token(null, undefined)).toBe('tokens_belong_by_type');
+    await expect(db.query(`update relay_groups set account_id = '${acme}' where account_id is null`)).rejects.toThrow(
+      'a relay group stays with its account',
+    );
   });
 
   test('gives a tunnel address to one device of an account, client or gateway', async () => {

@@ -2,6 +2,7 @@
 declare namespace Cloudflare {
   interface Env {
     readonly ACCOUNT: DurableObjectNamespace<import('../../worker/account/account.ts').Account>;
+    readonly RELAY_HUB: DurableObjectNamespace<import('../../worker/relay-hub/relay-hub.ts').RelayHub>;
     readonly STREAM: DurableObjectNamespace<import('../../worker/stream/stream.ts').Stream>;
     readonly DRAWBRIDGE_TOKEN_KEYS: string;
     readonly DRAWBRIDGE_INGEST_KEY: string;

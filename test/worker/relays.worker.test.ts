@@ -1,0 +1,119 @@
+// Relays on real sockets: an account's own, and shared ones through the object that stands for no account and the RelayHub.
+import * as v from 'valibot';
+import { env } from 'cloudflare:workers';
+import { evictDurableObject, reset, runDurableObjectAlarm } from 'cloudflare:test';
+import { afterEach, expect, test } from 'vitest';
+import { accountId, sharedAccountId, tokenId } from '../../protocol/ids.ts';
+import { accountObjectName, relayHubObjectName } from '../../worker/env.ts';
+import { Device, join } from './device.ts';
+import { exports } from 'cloudflare:workers';
+import { ids, relayRows, relaySecret, snapshotDelivery, stampSecret, tokenRow } from '../support/world.ts';
+import { parseTokenKeys, signToken } from '../../worker/token.ts';
+
+const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
+const nobody = () => env.ACCOUNT.getByName(accountObjectName(sharedAccountId));
+const hub = () => env.RELAY_HUB.getByName(relayHubObjectName);
+
+afterEach(async () => await reset());
+
+async function dialRelay(owner: string, query: object = {}): Promise<Response> {
+  const envelope = {
+    type: 'relay_group' as const,
+    accountId: v.parse(accountId, owner),
+    tokenId: v.parse(tokenId, ids.relayToken),
+    issuedAtSeconds: 0,
+    secret: relaySecret,
+  };
+  const signed = signToken(envelope, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
+  const parameters = new URLSearchParams({ ipv4: '198.51.100.9', port: '3478', ...query });
+  return await exports.default.fetch(`https://drawbridge.example/relay/websocket?${parameters.toString()}`, {
+    headers: { upgrade: 'websocket', 'user-agent': 'relay/0.1.0', 'x-authorization': `Bearer ${signed}` },
+  });
+}
+
+async function joinRelay(owner: string, secret = stampSecret, query: object = {}): Promise<Device> {
+  const { status, webSocket } = await dialRelay(owner, query);
+  if (webSocket === null) throw new Error(`refused with ${status}`);
+  const relay = new Device(webSocket);
+  relay.send({ topic: 'relay', event: 'phx_join', payload: { stamp_secret: secret }, ref: 0 });
+  expect(await relay.next()).toBe(
+    '{"topic":"relay","event":"phx_reply","payload":{"status":"ok","response":{}},"ref":0}',
+  );
+  expect(await relay.next()).toBe('{"topic":"relay","event":"init","payload":{},"ref":null}');
+  return relay;
+}
+
+async function deliverShared(): Promise<void> {
+  const rows = { tokens: [{ ...tokenRow('relay_group', ids.relayToken, relaySecret), account_id: null }] };
+  await nobody().deliver(snapshotDelivery(100, rows, { account: sharedAccountId }));
+}
+
+test("[P9.813] an account's own relay is in every init, and its restart under another secret reaches devices at once", async () => {
+  await account().deliver(snapshotDelivery(100, relayRows()));
+  await joinRelay(ids.account);
+  const { device, init } = await join('client', { of: 'B' });
+  expect(init.payload).toMatchObject({ relays: [{ type: 'turn', addr: '198.51.100.9:3478' }] });
+  await joinRelay(ids.account, '6'.repeat(64));
+  const change = await device.frame();
+  expect(change).toMatchObject({
+    event: 'relays_presence',
+    payload: { disconnected_ids: [Object(init.payload).relays[0].id], connected: [{ addr: '198.51.100.9:3478' }] },
+  });
+});
+
+test('[P9.814] shared relays are in the first init of an account that never heard of them, and changes reach it', async () => {
+  await deliverShared();
+  const relay = await joinRelay(sharedAccountId);
+  await expect.poll(async () => (await hub().status()).relays).toBe(1);
+  await account().deliver(snapshotDelivery(100));
+  const { device, init } = await join('gateway');
+  expect(init.payload).toMatchObject({ relays: [{ addr: '198.51.100.9:3478', expires_at: 2_145_916_800 }] });
+  await joinRelay(sharedAccountId, '6'.repeat(64), { ipv4: '198.51.100.10' });
+  await expect.poll(async () => (await hub().status()).relays).toBe(2);
+  await runDurableObjectAlarm(hub());
+  expect(await device.frame()).toMatchObject({ event: 'relays_presence', payload: { disconnected_ids: [] } });
+  relay.close();
+});
+
+test('[P9.815] an account asleep is told of a change, and one without devices is told of none until it asks again', async () => {
+  await deliverShared();
+  await joinRelay(sharedAccountId);
+  await expect.poll(async () => (await hub().status()).relays).toBe(1);
+  await account().deliver(snapshotDelivery(100));
+  const { device } = await join('client');
+  await evictDurableObject(account());
+  await joinRelay(sharedAccountId, '6'.repeat(64), { ipv4: '198.51.100.10' });
+  await expect.poll(async () => (await hub().status()).relays).toBe(2);
+  await runDurableObjectAlarm(hub());
+  expect((await device.frame()).event).toBe('relays_presence');
+  device.close();
+  await device.closed;
+  await expect.poll(async () => (await account().status()).clients).toBe(0);
+  await joinRelay(sharedAccountId, '7'.repeat(64), { ipv4: '198.51.100.11' });
+  await expect.poll(async () => (await hub().status()).relays).toBe(3);
+  await runDurableObjectAlarm(hub());
+  expect((await hub().status()).leases).toBe(0);
+  await join('client', { query: { public_key: `${'E'.repeat(42)}A=` } });
+  await expect.poll(async () => (await hub().status()).leases).toBe(1);
+});
+
+test('[P5.803] before its rows have come the object that stands for no account admits no relay', async () => {
+  const refused = await dialRelay(sharedAccountId);
+  expect([refused.status, refused.headers.has('retry-after')]).toEqual([503, true]);
+  await deliverShared();
+  expect((await dialRelay(sharedAccountId)).status).toBe(101);
+  await account().deliver(snapshotDelivery(100));
+  expect((await dialRelay(ids.account)).status).toBe(503);
+});
+
+test('[P15.805] a relay without an address, or with a wrong port, is refused with 400, and a join without a secret with an error', async () => {
+  await account().deliver(snapshotDelivery(100, relayRows()));
+  for (const query of [{ ipv4: '' }, { ipv4: 'example.org' }, { port: '0' }, { port: 'x' }, { ipv6: '[::1]' }]) {
+    const response = await dialRelay(ids.account, query);
+    expect([query, response.status]).toEqual([query, 400]);
+  }
+  const { webSocket } = await dialRelay(ids.account);
+  const relay = new Device(webSocket!);
+  relay.send({ topic: 'relay', event: 'phx_join', payload: null, ref: 0 });
+  expect(await relay.frame()).toMatchObject({ payload: { status: 'error', response: { reason: 'join crashed' } } });
+});
