@@ -21,7 +21,7 @@ import {
   socketOf,
 } from './sockets.ts';
 import { holdsOf } from '../../core/holds.ts';
-import { accountOf, emptyState } from '../../core/state.ts';
+import { emptyState } from '../../core/state.ts';
 import * as link from '../../protocol/link.ts';
 import { explainClient, listAccess } from '../../core/inspect.ts';
 import { HubLink } from './hub-link.ts';
@@ -31,11 +31,8 @@ import { outdatedSockets, silentSockets } from './liveness.ts';
 import { discardStage, putPart, readParts, readStage } from './stage.ts';
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
-import { sharedRelaysOf } from '../../core/relay-sessions.ts';
 import { resume, step } from '../../core/step.ts';
 import { canaryAccount } from '../../protocol/stream.ts';
-import { accountObjectName } from '../env.ts';
-import { sharedAccountId } from '../../protocol/ids.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
 import type { AccessAnswer, AccessRequest, ExplainAnswer, ExplainRequest } from '../../protocol/explain.ts';
@@ -74,16 +71,13 @@ export class Account extends DurableObject<Env> {
   readonly #since: number;
   readonly #silenceSeenAt = { client: 0, gateway: 0, relay: 0 };
   readonly #hub: HubLink;
-  /** Whether this object stands for no account: the relays that connect here are for all. */
-  readonly #isShared: boolean;
 
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage);
     this.#since = linkVersionSince(ctx.storage.sql, link.linkVersion, Date.now());
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(link.probe, link.probeAnswer));
-    this.#isShared = ctx.id.equals(env.ACCOUNT.idFromName(accountObjectName(sharedAccountId)));
-    this.#hub = new HubLink(env, {
+    this.#hub = new HubLink(ctx, env, {
       onSet: (set, leaseMs) => void this.#run({ type: 'shared-relays', set, leaseMs }),
       onLater: (at) => this.#wakeAt(at),
     });
@@ -355,7 +349,7 @@ export class Account extends DurableObject<Env> {
         for (const { event, ...fields } of notes) log.warn(event, fields);
       }
       this.#wakeAt(effects.wakeAt);
-      this.#talkToHub(effects);
+      this.#hub.follow(() => this.#state, effects);
       return effects;
     } catch (cause) {
       this.#state = this.#load();
@@ -365,14 +359,6 @@ export class Account extends DurableObject<Env> {
 
   #env(): CoreEnv {
     return { now: Date.now(), seed: crypto.randomUUID(), hashes };
-  }
-
-  #talkToHub({ isLeaseDue }: Effects): void {
-    const account = accountOf(this.#state);
-    if (isLeaseDue && account !== null) this.ctx.waitUntil(this.#hub.ask(account.id));
-    if (!this.#isShared) return;
-    const present = () => sharedRelaysOf(this.#state);
-    this.ctx.waitUntil(this.#hub.say(present));
   }
 
   /** Returns the sessions whose attachments are to be written. */

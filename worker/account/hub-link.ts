@@ -1,9 +1,14 @@
 // An account's way to the RelayHub: asking for the shared relays, and, for the object that stands for no account, saying what
 // they are. Both are levels, not events: what fails is done again later with what is true then.
-import { relayHubObjectName } from '../env.ts';
+import { accountObjectName, relayHubObjectName } from '../env.ts';
+import { accountOf } from '../../core/state.ts';
+import { sharedAccountId } from '../../protocol/ids.ts';
+import { sharedRelaysOf } from '../../core/relay-sessions.ts';
 import * as log from '../log.ts';
+import type { Effects } from '../../core/effect.ts';
 import type { Env } from '../env.ts';
 import type { SharedRelays } from '../../protocol/relays.ts';
+import type { State } from '../../core/state.ts';
 
 /** What the hub did not answer is asked or said again after this long, milliseconds. */
 const retryMs = 5000;
@@ -15,20 +20,32 @@ export type HubEvents = {
 };
 
 export class HubLink {
+  readonly #ctx: DurableObjectState;
   readonly #env: Env;
+  /** Whether this object stands for no account: the relays that connect here are for all. */
+  readonly #isShared: boolean;
   readonly #events: HubEvents;
   #isAsking = false;
   #isSaying = false;
   #saidVersion = 0;
   #notBefore = 0;
 
-  constructor(env: Env, events: HubEvents) {
+  constructor(ctx: DurableObjectState, env: Env, events: HubEvents) {
+    this.#ctx = ctx;
+    this.#isShared = ctx.id.equals(env.ACCOUNT.idFromName(accountObjectName(sharedAccountId)));
     this.#env = env;
     this.#events = events;
   }
 
+  /** Asks and says what is due after a step. `state`: the account's, as it then is. */
+  follow(state: () => State, { isLeaseDue }: Effects): void {
+    const account = accountOf(state());
+    if (isLeaseDue && account !== null) this.#ctx.waitUntil(this.#ask(account.id));
+    if (this.#isShared) this.#ctx.waitUntil(this.#say(() => sharedRelaysOf(state())));
+  }
+
   /** Asks on behalf of an account, one question at a time. */
-  async ask(account: string): Promise<void> {
+  async #ask(account: string): Promise<void> {
     if (this.#isAsking || Date.now() < this.#notBefore) return;
     this.#isAsking = true;
     try {
@@ -43,7 +60,7 @@ export class HubLink {
   }
 
   /** Says what the shared relays are, until the hub has heard the latest; after a restart once more. */
-  async say(present: () => SharedRelays): Promise<void> {
+  async #say(present: () => SharedRelays): Promise<void> {
     if (this.#isSaying || Date.now() < this.#notBefore) return;
     this.#isSaying = true;
     try {
