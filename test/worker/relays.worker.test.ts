@@ -23,6 +23,7 @@ async function dialRelay(owner: string, query: object = {}): Promise<Response> {
     tokenId: v.parse(tokenId, ids.relayToken),
     issuedAtSeconds: 0,
     secret: relaySecret,
+    place: null,
   };
   const signed = signToken(envelope, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
   const parameters = new URLSearchParams({ ipv4: '198.51.100.9', port: '3478', ...query });

@@ -1,7 +1,6 @@
 // An account's way to the RelayHub: asking for the shared relays, and, for the object that stands for no account, saying what
 // they are. Both are levels, not events: what fails is done again later with what is true then.
 import { accountObjectName, relayHubObjectName } from '../env.ts';
-import { accountOf } from '../../core/state.ts';
 import { sharedAccountId } from '../../protocol/ids.ts';
 import { sharedRelaysOf } from '../../core/relay-sessions.ts';
 import * as log from '../log.ts';
@@ -39,17 +38,16 @@ export class HubLink {
 
   /** Asks and says what is due after a step. `state`: the account's, as it then is. */
   follow(state: () => State, { isLeaseDue }: Effects): void {
-    const account = accountOf(state());
-    if (isLeaseDue && account !== null) this.#ctx.waitUntil(this.#ask(account.id));
+    if (isLeaseDue) this.#ctx.waitUntil(this.#ask());
     if (this.#isShared) this.#ctx.waitUntil(this.#say(() => sharedRelaysOf(state())));
   }
 
-  /** Asks on behalf of an account, one question at a time. */
-  async #ask(account: string): Promise<void> {
+  /** Asks, one question at a time. */
+  async #ask(): Promise<void> {
     if (this.#isAsking || Date.now() < this.#notBefore) return;
     this.#isAsking = true;
     try {
-      const { set, leaseMs } = await this.#hub().subscribe(account);
+      const { set, leaseMs } = await this.#hub().subscribe(this.#ctx.id.toString());
       this.#events.onSet(set, leaseMs);
     } catch (cause) {
       log.warn('shared_relays_not_heard', { message: messageOf(cause) });

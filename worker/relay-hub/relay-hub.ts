@@ -5,7 +5,6 @@
 // that could not be told is told what there is then.
 import { DurableObject } from 'cloudflare:workers';
 import * as v from 'valibot';
-import { accountObjectName } from '../env.ts';
 import { afterAnswer, batchMax, batchMs, firstBatchAt, leaseMs } from '../../core/fan-out.ts';
 import { sharedRelays } from '../../protocol/relays.ts';
 import * as log from '../log.ts';
@@ -33,7 +32,7 @@ export class RelayHub extends DurableObject<Env> {
     await this.#wakeAt(firstBatchAt(Date.now(), Math.random()));
   }
 
-  /** From here on the account is told of changes, until its lease ends. Answers with the set as it is. */
+  /** From here on the account, named by its object's id, is told of changes until its lease ends. Answers with the set as it is. */
   subscribe(account: string): { readonly set: SharedRelays; readonly leaseMs: number } {
     const set = this.#set();
     this.#put({ account, until: Date.now() + leaseMs, version: set.version, failures: 0, notBefore: 0 });
@@ -81,10 +80,11 @@ export class RelayHub extends DurableObject<Env> {
 
   async #ask(account: string, set: SharedRelays): Promise<'told' | 'unwanted' | 'failed'> {
     try {
-      const isWanted = await this.env.ACCOUNT.getByName(accountObjectName(account)).takeSharedRelays(set);
+      const { ACCOUNT } = this.env;
+      const isWanted = await ACCOUNT.get(ACCOUNT.idFromString(account)).takeSharedRelays(set);
       return isWanted ? 'told' : 'unwanted';
     } catch (cause) {
-      log.warn('relays_not_told', { account, message: cause instanceof Error ? cause.message : 'unknown' });
+      log.warn('relays_not_told', { object: account, message: cause instanceof Error ? cause.message : 'unknown' });
       return 'failed';
     }
   }
