@@ -7,39 +7,19 @@ import { gatewayResource } from '../../core/render.ts';
 import { isPair } from '../../core/tables.ts';
 import { clientAwayMsMax } from '../../core/expiry.ts';
 import { clientView } from '../../core/view.ts';
-import { drive } from './core.ts';
-import { addressing, canonical, isAbout, requestOf } from './random-frames.ts';
+import { drive, lines } from './core.ts';
+import { addressing, canonical, addressesOf, isAbout, outOfOrder, requestOf } from './random-frames.ts';
 import { generations, speaking } from './generations.ts';
-import {
-  actors,
-  clients,
-  conditionSets,
-  connection,
-  disabledIf,
-  firstRows,
-  gatewayRow,
-  gateways,
-  groups,
-  membership,
-  nameOf,
-  ownerOf,
-  policy,
-  policyId,
-  resource,
-  resourceChange,
-  resources,
-  sites,
-  toggleHold,
-} from './random-rows.ts';
+import { clients, firstRows, gateways, ownerOf, resources, toggleHold } from './random-rows.ts';
+import { RandomRows } from './random-edits.ts';
 import { clientHello, clientSecret, gatewayHello, gatewaySecret, id } from './world.ts';
-import { tableNames } from '../../protocol/tables.ts';
+import { closes } from '../../protocol/reasons.ts';
 import type { Drive } from './core.ts';
 import type { ToClientMessage, ToGatewayMessage } from './random-frames.ts';
 import type { LiveGrant } from '../../core/state.ts';
 import type { FlowId } from '../../protocol/ids.ts';
 import type { Effects } from '../../core/effect.ts';
-import type { TableName } from '../../protocol/tables.ts';
-import type { WireRow } from '../../protocol/commit.ts';
+import type { CloseCause } from '../../protocol/reasons.ts';
 
 /** One thing that happens; the numbers choose among what there is. */
 export type Op = { readonly kind: OpKind; readonly a: number; readonly b: number; readonly c: number };
@@ -51,9 +31,11 @@ type OpKind = (typeof opKinds)[number];
 
 export class RandomAccount {
   readonly driven: Drive;
-  readonly #rows = new Map<string, { readonly table: TableName; readonly row: WireRow }>();
+  readonly #rows = new RandomRows();
   /** What each connected client believes it may use, from its frames alone. */
   readonly #seen = new Map<string, Map<string, string>>();
+  /** The tunnel interface of each connected client, from its frames alone. */
+  readonly #interfaces = new Map<string, string>();
   /** What each connected gateway lets pass, from its frames alone, as `client/resource`. */
   readonly #access = new Map<string, Set<string>>();
   /** Resources that each client has a connection for, across its reconnects, as one process keeps them. */
@@ -62,16 +44,17 @@ export class RandomAccount {
   readonly #lastSeenAt = new Map<string, number>();
   /** What each gateway was told of a resource it lets somebody reach, across its reconnects, by `gateway/client/resource`. */
   readonly #told = new Map<string, string>();
+  /** Tunnel addresses of the peer, as the last authorization or flow told each side, by `gateway/client/resource`. */
+  readonly #peerOfGateway = new Map<string, string>();
+  readonly #peerOfClient = new Map<string, string>();
   readonly #questions: { readonly sessionId: string; readonly ref: string }[] = [];
   readonly #problems: string[] = [];
+  /** Everything that was sent, as lines, one list a step. */
+  readonly told: string[][] = [];
   #connections = 0;
 
   constructor() {
-    const rows = firstRows();
-    for (const table of tableNames) {
-      for (const only of rows[table] ?? []) this.#rows.set(nameOf(table, only), { table, row: only });
-    }
-    this.driven = drive(rows);
+    this.driven = drive(firstRows());
     for (let n = 0; n < 3; n += 1) {
       this.#connect(1, n, n % 2);
       this.#connect(0, n, 0);
@@ -82,7 +65,7 @@ export class RandomAccount {
 
   /** Lets one group of operations happen; edits of the group are one commit. */
   happen(ops: readonly Op[]): void {
-    const changes = ops.flatMap((op) => (op.kind === 'edit' ? this.#edit(op) : []));
+    const changes = ops.flatMap((op) => (op.kind === 'edit' ? this.#rows.edit(op) : []));
     if (changes.length > 0) this.#believe(() => this.driven.commitEffects(...changes));
     for (const op of ops) if (op.kind !== 'edit') this.#act(op);
   }
@@ -97,6 +80,9 @@ export class RandomAccount {
       const should = JSON.stringify((fresh?.resources ?? []).map((resource) => [resource.id, canonical(resource)]));
       const does = JSON.stringify([...(this.#seen.get(sessionId) ?? [])].toSorted(([a], [b]) => (a < b ? -1 : 1)));
       if (should !== does) problems.push(`${sessionId} believes ${does}, a fresh evaluation gives ${should}`);
+      if (this.#interfaces.get(sessionId) !== JSON.stringify(fresh?.interface)) {
+        problems.push(`${sessionId} has another tunnel interface than a fresh evaluation gives`);
+      }
     }
     for (const [sessionId, pairs] of this.#access) {
       const gateway = state.sessions.get(sessionId)?.deviceId;
@@ -132,6 +118,15 @@ export class RandomAccount {
     const should = row === undefined ? 'nothing' : addressing(gatewayResource(row));
     const does = this.#told.get(`${gatewayId}/${pair}`);
     if (does !== should) problems.push(`${gateway.id} takes ${pair} for ${does}, it is ${should}`);
+    const { clients: clientRows, gateways: gatewayRows } = state.tables.rows;
+    const name = `${gatewayId}/${pair}`;
+    if (this.#peerOfGateway.get(name) !== addressesOf(clientRows.get(clientId))) {
+      problems.push(`${gateway.id} knows other addresses of the client of ${pair}`);
+    }
+    const isTold = client !== null && this.#peers.get(clientId)?.has(resourceId) === true;
+    if (isTold && this.#peerOfClient.get(name) !== addressesOf(gatewayRows.get(gatewayId))) {
+      problems.push(`${client.id} knows other addresses of the gateway of ${pair}`);
+    }
     return problems;
   }
 
@@ -145,31 +140,6 @@ export class RandomAccount {
       const lost = [...resourceIds].filter((resourceId) => !live.some((grant) => grant.resourceId === resourceId));
       return lost.map((resourceId) => `${clientId} goes on using ${resourceId}, for which no flow is left`);
     });
-  }
-
-  #edit({ a, b, c }: Op): object[] {
-    const edits: (() => object[])[] = [
-      () => this.#toggle('actor_group_memberships', membership(a % actors, b % groups)),
-      () => this.#toggle('policies', policy(a % groups, b % resources, c)),
-      () =>
-        this.#change('policies', `policies/${policyId(a % groups, b % resources)}`, {
-          conditions: conditionSets[c % 6] ?? [],
-        }),
-      () => this.#change('policies', `policies/${policyId(a % groups, b % resources)}`, disabledIf(c % 2 === 0)),
-      () => this.#toggle('resource_connections', connection(a % resources, b % sites)),
-      () => this.#change('resources', `resources/${id('res', (a % resources) + 1)}`, resourceChange(b, c)),
-      () =>
-        this.#change('clients', `clients/${id('cli', (a % clients) + 1)}`, {
-          verified_at: b % 2 === 0 ? null : '2026-01-01 00:00:00+00',
-        }),
-      () => this.#change('actors', `actors/${id('act', (a % actors) + 1)}`, disabledIf(b % 4 === 0)),
-      () =>
-        this.#change('gateways', `gateways/${id('gw', (a % gateways) + 1)}`, { group_id: id('site', (b % sites) + 1) }),
-      () => this.#change('gateway_groups', `gateway_groups/${id('site', (a % sites) + 1)}`, { name: `Site ${b % 3}` }),
-      () => this.#toggle('gateways', gatewayRow((a % gateways) + 1, (b % sites) + 1)),
-      () => this.#toggle('resources', resource((a % resources) + 1)),
-    ];
-    return edits[(5 * a + 3 * b + c) % edits.length]?.() ?? [];
   }
 
   #act({ kind, a, b, c }: Op): void {
@@ -246,7 +216,7 @@ export class RandomAccount {
   }
 
   #siteOf(gateway: number): number {
-    const groupId = this.#rows.get(`gateways/${id('gw', gateway)}`)?.row['group_id'];
+    const groupId = this.#rows.row(`gateways/${id('gw', gateway)}`)?.['group_id'];
     return groupId === id('site', 2) ? 2 : 1;
   }
 
@@ -270,12 +240,14 @@ export class RandomAccount {
   #believe(step: () => Effects): void {
     const before = this.#liveInView();
     const effects = step();
+    this.told.push(lines(effects));
     const removed = new Set<string>();
     for (const send of effects.sends) {
       if (send.type === 'to-client') this.#toClient(send.sessionId, send.message, removed);
       else if (send.type === 'to-gateway') this.#toGateway(send.sessionId, send.message);
-      else if (send.type === 'close') this.#leave(send.sessionId, () => undefined);
+      else if (send.type === 'close') this.#end(send.sessionId, send.cause);
     }
+    this.#problems.push(...outOfOrder(effects, (sessionId) => this.#deviceOf.get(sessionId) ?? ''));
     // A client that asks, or hears of an answer, is not waiting for anything to be told.
     const asking = new Set(effects.sends.flatMap((send) => (send.type === 'to-client' ? isAbout(send.message) : [])));
     for (const [flowId, { sessionId, resourceId }] of before) {
@@ -318,12 +290,17 @@ export class RandomAccount {
     if (event === 'init' && awayMs > clientAwayMsMax) this.#peers.delete(clientId);
     const peers = this.#peers.get(clientId) ?? new Set<string>();
     this.#peers.set(clientId, peers);
+    if (event === 'init' || event === 'config_changed') {
+      this.#interfaces.set(sessionId, JSON.stringify(payload.interface));
+    }
     if (event === 'init') {
       seen.clear();
       for (const only of payload.resources) seen.set(only.id, canonical(only));
       for (const resourceId of peers) if (!seen.has(resourceId)) peers.delete(resourceId);
     } else if (event === 'flow_created' || event === 'authorization_created') {
       peers.add(payload.resource_id);
+      const gateway = { ipv4: payload.gateway_ipv4, ipv6: payload.gateway_ipv6 };
+      this.#peerOfClient.set(`${payload.gateway_id}/${clientId}/${payload.resource_id}`, addressesOf(gateway));
     } else if (event === 'resource_deleted') {
       peers.delete(payload);
       removed.add(`${sessionId}/${payload}`);
@@ -348,6 +325,7 @@ export class RandomAccount {
     if (event === 'authorize_flow' || event === 'create_authorization') {
       access.add(`${payload.client.id}/${payload.resource.id}`);
       this.#told.set(`${gatewayId}/${payload.client.id}/${payload.resource.id}`, addressing(payload.resource));
+      this.#peerOfGateway.set(`${gatewayId}/${payload.client.id}/${payload.resource.id}`, addressesOf(payload.client));
       this.#questions.push({ sessionId, ref: payload.ref });
     } else if (event === 'resource_updated') {
       for (const name of this.#told.keys()) {
@@ -361,30 +339,18 @@ export class RandomAccount {
     }
   }
 
+  /** A client whose token or row is gone is signed out, and keeps nothing. */
+  #end(sessionId: string, cause: CloseCause): void {
+    this.#leave(sessionId, () => undefined);
+    if (closes[cause].signOut) this.#peers.delete(this.#deviceOf.get(sessionId) ?? '');
+  }
+
   #leave(sessionId: string, step: () => unknown): void {
     const deviceId = this.driven.state.sessions.get(sessionId)?.deviceId ?? this.#deviceOf.get(sessionId) ?? '';
     this.#lastSeenAt.set(deviceId, this.driven.now);
     step();
     this.#seen.delete(sessionId);
+    this.#interfaces.delete(sessionId);
     this.#access.delete(sessionId);
-  }
-
-  #toggle(table: TableName, only: WireRow): object[] {
-    const name = nameOf(table, only);
-    const held = this.#rows.get(name);
-    if (held === undefined) {
-      this.#rows.set(name, { table, row: only });
-      return [{ op: 'insert', table, new: only }];
-    }
-    this.#rows.delete(name);
-    return [{ op: 'delete', table, old: held.row }];
-  }
-
-  #change(table: TableName, name: string, changes: WireRow): object[] {
-    const held = this.#rows.get(name);
-    if (held === undefined) return [];
-    const after = { ...held.row, ...changes };
-    this.#rows.set(name, { table, row: after });
-    return [{ op: 'update', table, old: held.row, new: after }];
   }
 }

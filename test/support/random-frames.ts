@@ -24,6 +24,11 @@ export function addressing(resource: GatewayResource): string {
     : `${resource.type} ${resource.address} ${JSON.stringify(resource.filters)}`;
 }
 
+/** The tunnel addresses of a device. */
+export function addressesOf(device: { readonly ipv4: string; readonly ipv6: string } | undefined): string {
+  return device === undefined ? 'none' : `${device.ipv4} ${device.ipv6}`;
+}
+
 /** The resource of an answer to a request. */
 export function isAbout({ event, payload }: ToClientMessage): string[] {
   const isAnswer =
@@ -32,4 +37,18 @@ export function isAbout({ event, payload }: ToClientMessage): string[] {
     event === 'authorization_creation_failed' ||
     event === 'authorization_created';
   return isAnswer ? [payload.resource_id] : [];
+}
+
+/** Clients that are told to drop a resource before a gateway was told to reject them, in words. */
+export function outOfOrder({ sends }: Effects, deviceOf: (sessionId: string) => string): string[] {
+  const lastReject = new Map<string, number>();
+  for (const [i, send] of sends.entries()) {
+    if (send.type !== 'to-gateway' || send.message.event !== 'reject_access') continue;
+    lastReject.set(`${send.message.payload.client_id}/${send.message.payload.resource_id}`, i);
+  }
+  return sends.flatMap((send, i) => {
+    if (send.type !== 'to-client' || send.message.event !== 'resource_deleted') return [];
+    const pair = `${deviceOf(send.sessionId)}/${send.message.payload}`;
+    return (lastReject.get(pair) ?? -1) > i ? [`${pair} is deleted at the client before its gateway rejects it`] : [];
+  });
 }

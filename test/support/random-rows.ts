@@ -30,6 +30,8 @@ export function firstRows(): Partial<Record<TableName, WireRow[]>> {
   return {
     accounts: [row('accounts')],
     actors: each(actors, (n) => row('actors', { id: id('act', n) })),
+    auth_providers: [row('auth_providers')],
+    auth_identities: [row('auth_identities')],
     actor_groups: each(groups, (n) => row('actor_groups', { id: id('grp', n) })),
     actor_group_memberships: [membership(0, 0), membership(1, 1)],
     gateway_groups: each(sites, (n) => row('gateway_groups', { id: id('site', n) })),
