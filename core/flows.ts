@@ -100,7 +100,11 @@ export function relayFromGateway(
   }
 }
 
-/** Puts every open question of a gateway again, after its init and under the present keys; its init has told later expiries. */
+/**
+ * Puts every open question of a gateway again, after its init and under the present keys; its init has told later expiries. What
+ * it has not accepted is not in its init, so a question whose client is away is taken back: an answer on its way would stand for
+ * an access that the init has ended.
+ */
 export function askAgain(
   state: State,
   gateway: GatewaySession,
@@ -116,6 +120,7 @@ export function askAgain(
     }
     const client = clientSession(state, grant.clientId);
     if (client !== null) askFor(state, grant, client, gateway, grant.question.givenUp, effects, env);
+    else if (!grant.acknowledged) endGrant(state, grant, effects);
   }
 }
 

@@ -240,3 +240,16 @@ test('[P4.4] a disabled policy counts as a deleted one, and an enabled one grant
     `client resource_created_or_updated ${ids.resource}`,
   ]);
 });
+
+test("[P10.100] a question whose client is away is taken back at the gateway's init, and the answer to it is void", () => {
+  const driven = drive();
+  joinGateway(driven);
+  joinClient(driven);
+  const ref = refOf(createFlow(driven));
+  driven.step({ type: 'closed', sessionId: 'client' });
+  expect(driven.commit(update('accounts', { slug: 'other' }))).toEqual([
+    'gateway init',
+    `gateway reject_access ${ids.client} ${ids.resource}`,
+  ]);
+  expect(lines(authorizeFlow(driven, ref))).toEqual(['gateway reply invalid_ref']);
+});

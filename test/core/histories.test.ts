@@ -110,7 +110,7 @@ test('[P12.102] whatever devices say of the ids of another account, at any time,
         account.happen(ops);
         const { driven } = account;
         if ((driven.state.deadline ?? Infinity) <= driven.now) continue;
-        for (const { id: sessionId, role } of [...driven.state.sessions.values()]) {
+        for (const { id: sessionId, role } of driven.state.sessions.values()) {
           for (const [event, payload] of said[role]) {
             const effects = driven.step({ type: 'message', sessionId, event, payload, ref: 9 });
             const told = lines(effects);
