@@ -14,9 +14,9 @@ import type { Message, Relation } from './decode.ts';
 import { StreamStopError } from './stop.ts';
 
 /** Bytes of the stream held for one account before they are handed over as a part. */
-export const partBytesMax = 2 * 1024 * 1024;
+export const partBytesMax = 1024 * 1024;
 /** Bytes of the stream held for one transaction before the largest of its accounts are handed over as parts. */
-export const openBytesMax = 8 * 1024 * 1024;
+export const openBytesMax = 4 * 1024 * 1024;
 
 type Begun = {
   /** Where the commit record begins: it names the transaction before its end is known. */

@@ -12,6 +12,7 @@ import { type Command, type Lanes } from './lane.ts';
 import { answered, enqueue, retryDue, unanswered } from './lanes.ts';
 import { notePlace } from './places.ts';
 import { messageOf, type Log } from './log.ts';
+import type { Counters } from './metrics.ts';
 import { PostError, type Post } from './post.ts';
 import { laneCommit, lanePart, stageOf } from './request.ts';
 import type { Xid } from './visibility.ts';
@@ -32,6 +33,7 @@ export type CarrierOptions = {
   readonly onDurable: () => void;
   readonly onError: (error: Error) => void;
   readonly log: Log;
+  readonly counters: Counters;
 };
 
 export class Carrier {
@@ -90,15 +92,17 @@ export class Carrier {
   }
 
   #performOne(command: Command): void {
-    const { ack, lanes, log, onDurable, onError, park, requestSnapshot } = this.#options;
+    const { ack, counters, lanes, log, onDurable, onError, park, requestSnapshot } = this.#options;
     switch (command.type) {
       case 'send':
         if (!this.#isStopped) this.#deliver(command.account, command.body).catch(onError);
         return;
       case 'retry':
+        counters.add('retries');
         if (!this.#isStopped) this.#retryLater(command.account, command.afterMs);
         return;
       case 'snapshot':
+        counters.add('snapshots_required');
         requestSnapshot(command.account, command.afterMs, command.reason);
         return;
       case 'durable':
@@ -106,6 +110,7 @@ export class Carrier {
         onDurable();
         return;
       case 'park':
+        counters.add('parkings');
         log('error', 'account_parked', { account: command.account, reason: command.reason });
         park(command.account, command);
         return;
@@ -124,10 +129,12 @@ export class Carrier {
   }
 
   async #deliver(account: AccountId, body: string): Promise<void> {
-    const { lanes, log, post } = this.#options;
+    const { counters, lanes, log, post } = this.#options;
     this.#inFlight += 1;
+    counters.add('delivery_bytes', body.length);
     try {
       const answer = await post.deliver(body);
+      counters.add('deliveries', 1, answer.type);
       if (!['applied', 'duplicate', 'staged'].includes(answer.type)) {
         const reason = 'reason' in answer ? answer.reason : null;
         log(answer.type === 'poison' ? 'error' : 'warn', 'delivery_refused', { account, answer: answer.type, reason });
@@ -135,6 +142,7 @@ export class Carrier {
       this.perform(answered(lanes, account, answer));
     } catch (error) {
       if (!(error instanceof PostError)) throw error;
+      counters.add('deliveries', 1, 'none');
       if (!this.#isStopped) log('warn', 'delivery_unanswered', { account, reason: messageOf(error) });
       this.perform(unanswered(lanes, account));
     } finally {

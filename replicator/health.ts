@@ -1,7 +1,9 @@
-// Health over HTTP. `/healthz`: the process runs. `/readyz`: it leads, streams, and has heard the database lately.
+// Health over HTTP. `/healthz`: the process runs. `/readyz`: it leads, streams, and has heard the database lately. `/metrics`:
+// numbers for Prometheus.
 import http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { codeOf } from './connection.ts';
+import { renderMetrics, type Counters } from './metrics.ts';
 import type { RunStatus } from './status.ts';
 
 export type Health = { readonly port: number; readonly close: () => void };
@@ -10,6 +12,7 @@ export type Health = { readonly port: number; readonly close: () => void };
 export async function startHealth(
   options: { readonly host: string; readonly port: number },
   status: () => RunStatus,
+  counters: Counters,
 ): Promise<Health> {
   const server = http.createServer((request, response) => {
     if (request.url === '/healthz') {
@@ -17,8 +20,12 @@ export async function startHealth(
     } else if (request.url === '/readyz') {
       const readiness = readinessOf(status());
       answer(response, readiness.isReady ? 200 : 503, readiness.body);
+    } else if (request.url === '/metrics') {
+      response
+        .writeHead(200, { 'content-type': 'text/plain; version=0.0.4; charset=utf-8' })
+        .end(renderMetrics(status(), counters));
     } else {
-      answer(response, 404, { error: 'there are /healthz and /readyz' });
+      answer(response, 404, { error: 'there are /healthz, /readyz and /metrics' });
     }
   });
   const listening = Promise.withResolvers<void>();

@@ -36,6 +36,10 @@ export type HeartbeatOptions = {
   readonly lateAt: (lsn: Lsn) => readonly AccountId[];
   /** A heartbeat is on record, and what it says may be confirmed. */
   readonly onBeat: () => void;
+  /** Whether reading is paused, so that no heartbeat leaves the stream: the edge is then told that the database is there. */
+  readonly isPaused: () => boolean;
+  /** The edge has answered. */
+  readonly onHeard: () => void;
   readonly onError: (error: Error) => void;
   readonly log: Log;
 };
@@ -77,18 +81,23 @@ export class Heartbeat {
 
   /** A heartbeat has left the stream. Those of other runs, and copies of older ones, are nothing. */
   left(beat: { readonly run: string; readonly count: number }, lsn: Lsn, committedAtUs: number): void {
-    const { run, term, epoch, lateAt } = this.#options;
+    const { run, lateAt } = this.#options;
     if (beat.run !== run || beat.count > this.#count || this.#stop.signal.aborted) return;
     const late = this.#lastLsn === 0n ? [] : lateAt(this.#lastLsn);
     this.#lastLsn = lsn;
     // Where too many are late, nobody is said to have come any further.
     if (late.length > lateAccountsMax || this.#isSending) return;
     const applied = { lsn: lsnToText(lsn), committedAtUs, late: [...late] };
-    void this.#send({ version: 1, term, epoch, beat, applied });
+    void this.#send(this.#report(beat, applied));
+  }
+
+  #report({ run, count }: Report['beat'], applied: Report['applied']): Report {
+    const { term, epoch } = this.#options;
+    return { version: 1, term, epoch, beat: { run, count }, applied };
   }
 
   async #run(): Promise<void> {
-    const { confirmable, key, onBeat, onError, published, record, run } = this.#options;
+    const { confirmable, isPaused, key, onBeat, onError, published, record, run } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       this.#count += 1;
@@ -99,6 +108,7 @@ export class Heartbeat {
         return;
       }
       onBeat();
+      if (isPaused() && !this.#isSending) void this.#send(this.#report({ run, count: this.#count }, null));
       await delay(heartbeatMs, undefined, { signal }).catch(() => {
         // Closing ends the wait, and with it the loop.
       });
@@ -106,7 +116,7 @@ export class Heartbeat {
   }
 
   async #send(report: Report): Promise<void> {
-    const { log, onError, post, term } = this.#options;
+    const { log, onError, onHeard, post, term } = this.#options;
     this.#isSending = true;
     try {
       const answer = await post.beat(report);
@@ -114,6 +124,7 @@ export class Heartbeat {
         onError(new FencedError(`the worker has heard a higher term, ${answer.term}, than ${term}`));
         return;
       }
+      onHeard();
       const committedAtUs = report.applied?.committedAtUs ?? null;
       if (committedAtUs !== null) this.#pulse = { appliedToMs: Math.floor(committedAtUs / 1000), lagMs: answer.lagMs };
     } catch (error) {

@@ -145,16 +145,27 @@ export function parkRecorded(lanes: Lanes, account: AccountId): readonly Command
 }
 
 /**
- * The window is full. The lane that holds half of it or more is parked if others advance without it; else nothing is done,
- * and reading has to wait.
+ * The window is full. The lane that holds half of it or more is parked if others advance without it, or, where others have
+ * nothing to do, if it has failed while the worker is known to answer. Else nothing is done, and reading has to wait.
  */
-export function relieve(lanes: Lanes, windowBytesMax: number): readonly Command[] {
+export function relieve(lanes: Lanes, windowBytesMax: number, isWorkerHeard: boolean): readonly Command[] {
   for (const lane of lanes.byAccount.values()) {
-    if (lane.parked !== null || weight(lane) < windowBytesMax / 2 || !isOvertaken(lanes, lane.blame)) continue;
+    if (lane.parked !== null || weight(lane) < windowBytesMax / 2) continue;
+    if (!isOvertaken(lanes, lane.blame) && !(isWorkerHeard && failsAlone(lanes, lane))) continue;
     const isInFlight = lane.phase.type === 'sending';
     return weighed(lanes, lane, () => park(lane, 'it holds too much while others advance', isInFlight));
   }
   return [];
+}
+
+function failsAlone(lanes: Lanes, failing: Lane): boolean {
+  if (!isFailing(failing)) return false;
+  for (const lane of lanes.byAccount.values()) if (lane !== failing && isFailing(lane)) return false;
+  return true;
+}
+
+function isFailing({ phase }: Lane): boolean {
+  return phase.type === 'retrying' || (phase.type === 'sending' && phase.attempt > 0);
 }
 
 /** An operator wants the account delivered by snapshot, whatever its lane is at. An account without a lane is ignored. */

@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { parseConfig, type Config } from './config.ts';
 import { startHealth } from './health.ts';
 import { log, messageOf } from './log.ts';
+import { Counters } from './metrics.ts';
 import { PreflightError } from './preflight.ts';
 import { run } from './run.ts';
 import type { RunStatus } from './status.ts';
@@ -24,11 +25,12 @@ async function main(): Promise<number> {
   const { config } = parsed;
   const stop = new AbortController();
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => stop.abort());
+  const counters = new Counters();
   let status: RunStatus = { type: 'down' };
   try {
-    const health = await startHealth({ host: config.httpHost, port: config.httpPort }, () => status);
+    const health = await startHealth({ host: config.httpHost, port: config.httpPort }, () => status, counters);
     log('info', 'started', { http_host: config.httpHost, http_port: health.port, slot: config.slot });
-    const exitCode = await runUntilStopped(config, stop.signal, (next) => {
+    const exitCode = await runUntilStopped(config, stop.signal, counters, (next) => {
       status = next;
     });
     health.close();
@@ -42,6 +44,7 @@ async function main(): Promise<number> {
 async function runUntilStopped(
   config: Config,
   stop: AbortSignal,
+  counters: Counters,
   onStatus: (status: RunStatus) => void,
 ): Promise<number> {
   let hasStreamed = false;
@@ -55,7 +58,7 @@ async function runUntilStopped(
   };
   while (!stop.aborted) {
     try {
-      await run({ config, log, random: Math.random, onStatus: watchStatus, preflightMs, stop });
+      await run({ config, log, random: Math.random, counters, onStatus: watchStatus, preflightMs, stop });
     } catch (error) {
       logFault(error);
       if (error instanceof PreflightError && !hasStreamed) return 1;

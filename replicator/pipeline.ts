@@ -4,7 +4,7 @@
 // and WAL on the server. A lane that cannot be delivered keeps the slot from advancing until it is parked, which it is only
 // while others advance.
 import type { ClientBase } from 'pg';
-import { formatPgLsn } from '../protocol/lsn.ts';
+import { formatPgLsn, type Lsn } from '../protocol/lsn.ts';
 import { Ack } from './ack.ts';
 import { createAssembler, type Assembler, type Transaction, type TransactionPart } from './assemble.ts';
 import { Bookkeeping, type Remembered } from './bookkeeping.ts';
@@ -28,17 +28,16 @@ import {
   resync,
 } from './lanes.ts';
 import type { Log } from './log.ts';
+import type { Counters } from './metrics.ts';
 import type { Post } from './post.ts';
 import { parseSteering } from './steering.ts';
 import type { Record } from './record.ts';
 import type { Slot } from './slot.ts';
 import { Snapshots } from './snapshots.ts';
-import type { PipelineReport } from './status.ts';
+import { windowBytesMax, type PipelineReport } from './status.ts';
 import { widenXid, type Xid } from './visibility.ts';
 import { openWal, type Wal } from './wal.ts';
 
-/** Bytes that may wait for answers before reading pauses; it resumes below three fifths of it. */
-export const windowBytesMax = 32 * 1024 * 1024;
 const drainMsMax = 5_000;
 
 export type PipelineOptions = {
@@ -55,6 +54,7 @@ export type PipelineOptions = {
   readonly remembered: Remembered;
   readonly random: () => number;
   readonly log: Log;
+  readonly counters: Counters;
   readonly onError: (error: Error) => void;
 };
 
@@ -71,12 +71,14 @@ export class Pipeline {
   readonly #assembler: Assembler;
   /** Near every transaction id that the stream may hold. */
   #newestXid: Xid;
+  #receivedLsn: Lsn;
   #wal: Wal | null = null;
   #state: 'open' | 'draining' | 'closed' = 'open';
 
   constructor(options: PipelineOptions) {
-    const { client, config, log, onError, random, record, remembered, slot, term } = options;
+    const { client, config, counters, log, onError, random, record, remembered, slot, term } = options;
     this.#options = options;
+    this.#receivedLsn = slot.confirmed;
     this.#newestXid = remembered.snapshot.xmax;
     this.#lanes = createLanes({ term, epoch: slot.epoch, random });
     this.#ack = new Ack(slot.confirmed, remembered.positions, remembered.parked.keys());
@@ -97,20 +99,7 @@ export class Pipeline {
       onParked: (account) => this.#carrier.perform(parkRecorded(this.#lanes, account)),
       onError,
     });
-    this.#heartbeat = new Heartbeat({
-      record,
-      post: options.post,
-      term,
-      epoch: slot.epoch,
-      run: options.run,
-      key: config.ingestKeys[0] ?? '',
-      published: slot.published,
-      confirmable: () => this.#ack.confirmable(),
-      lateAt: (lsn) => this.#ack.waitingAt(lsn),
-      onBeat: () => this.#bookkeeping.kick(),
-      onError,
-      log,
-    });
+    this.#heartbeat = this.#newHeartbeat();
     this.#snapshots = new Snapshots({
       connection: clientConfig(config.databaseUrl),
       markerClient: client,
@@ -122,6 +111,7 @@ export class Pipeline {
       onError,
       random,
       log,
+      counters,
     });
     this.#carrier = new Carrier({
       lanes: this.#lanes,
@@ -136,6 +126,29 @@ export class Pipeline {
       onDurable: () => {
         this.#bookkeeping.kick();
         this.#regulate();
+      },
+      onError,
+      log,
+      counters,
+    });
+  }
+
+  #newHeartbeat(): Heartbeat {
+    const { config, log, onError, post, record, run, slot, term } = this.#options;
+    return new Heartbeat({
+      record,
+      post,
+      term,
+      epoch: slot.epoch,
+      run,
+      key: config.ingestKeys[0] ?? '',
+      published: slot.published,
+      confirmable: () => this.#ack.confirmable(),
+      lateAt: (lsn) => this.#ack.waitingAt(lsn),
+      onBeat: () => this.#bookkeeping.kick(),
+      isPaused: () => this.#wal?.isPaused() === true,
+      onHeard: () => {
+        if (this.#wal?.isPaused() === true) this.#regulate(true);
       },
       onError,
       log,
@@ -161,6 +174,7 @@ export class Pipeline {
       walSenderTimeoutMs,
       onMessage: (bytes) => this.#read(bytes),
       onKeepalive: (walEnd) => {
+        this.#receivedLsn = walEnd;
         this.#ack.keepalive(walEnd, this.#assembler.isOpen());
         this.#bookkeeping.kick();
       },
@@ -181,6 +195,11 @@ export class Pipeline {
       lanes: this.#lanes.byAccount.size,
       held: countWithoutHistory(this.#lanes),
       parked: countParked(this.#lanes),
+      windowBytes: this.#lanes.windowBytes,
+      changeLogBytes: this.#changeLog.bytes(),
+      isPaused: this.#wal?.isPaused() === true,
+      incompleteCommits: this.#ack.incompleteCount(),
+      unconfirmedBytes: Math.max(0, Number(this.#receivedLsn - this.#ack.confirmable())),
     };
   }
 
@@ -219,6 +238,7 @@ export class Pipeline {
   }
 
   #takePart(part: TransactionPart, xid: Xid): void {
+    this.#options.counters.add('commit_parts');
     this.#changeLog.addPart(part);
     this.#carrier.carryPart(part, xid);
     this.#bookkeeping.kick();
@@ -226,6 +246,8 @@ export class Pipeline {
 
   /** A transaction has left the stream: it is posted before this returns. */
   #take(transaction: Transaction, xid: Xid): void {
+    this.#options.counters.add('transactions');
+    this.#receivedLsn = transaction.lsn;
     const steering = transaction.messages.flatMap(
       (message) => parseSteering(message, this.#options.config.ingestKeys) ?? [],
     );
@@ -257,10 +279,12 @@ export class Pipeline {
   }
 
   /** A marker is read only by reading on: at the window reading waits for snapshots, at twice the window it gives them up. */
-  #regulate(): void {
+  #regulate(isWorkerHeard = false): void {
     const wal = this.#wal;
     if (wal === null || this.#state !== 'open') return;
-    if (this.#lanes.windowBytes > windowBytesMax) this.#carrier.perform(relieve(this.#lanes, windowBytesMax));
+    if (this.#lanes.windowBytes > windowBytesMax) {
+      this.#carrier.perform(relieve(this.#lanes, windowBytesMax, isWorkerHeard));
+    }
     const bytes = this.#lanes.windowBytes + this.#changeLog.bytes();
     const isFull = bytes > windowBytesMax * 2 || (bytes > windowBytesMax && !this.#snapshots.isUnderWay());
     if (wal.isPaused() && bytes <= windowBytesMax * 0.6) {
@@ -268,6 +292,7 @@ export class Pipeline {
       wal.resume();
       this.#snapshots.resume();
     } else if (!wal.isPaused() && isFull) {
+      this.#options.counters.add('pauses');
       this.#options.log('warn', 'reading_paused', { bytes });
       wal.pause();
       this.#snapshots.pause();

@@ -27,7 +27,7 @@ import { messageOf } from './log.ts';
 
 export const requestTimeoutMs = 10_000;
 /** Requests in flight, over all lanes; further ones wait for a connection, which counts as part of their time. */
-const connectionsMax = 256;
+export const connectionsMax = 256;
 const answerBytesMax = 64 * 1024;
 
 /** The worker could not be asked, or what it said is not in the contract. The same request may be sent again. */

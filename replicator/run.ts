@@ -10,6 +10,7 @@ import { clientConfig, describeConnectFault, endClient } from './connection.ts';
 import { acquireLeadership } from './leader.ts';
 import { keepLogPartitions } from './log-partitions.ts';
 import { messageOf, type Log } from './log.ts';
+import type { Counters } from './metrics.ts';
 import { Pipeline } from './pipeline.ts';
 import { createPost, type Post } from './post.ts';
 import { preflight, PreflightError, type Server } from './preflight.ts';
@@ -22,6 +23,7 @@ export type RunOptions = {
   readonly config: Config;
   readonly log: Log;
   readonly random: () => number;
+  readonly counters: Counters;
   readonly onStatus: (status: RunStatus) => void;
   /** How often what must hold in the database is asked again. */
   readonly preflightMs: number;
@@ -129,6 +131,7 @@ async function lead(
     remembered,
     random: options.random,
     log,
+    counters: options.counters,
     onError: session.fail,
   });
   closers.push(() => pipeline.close());

@@ -11,6 +11,7 @@ import { type Command, type Lanes } from './lane.ts';
 import { abandonSnapshot, deliverSnapshot, holdForSnapshot, isHeldFor, type Taken } from './lanes.ts';
 import { senderTo } from './places.ts';
 import type { Log } from './log.ts';
+import type { Counters } from './metrics.ts';
 import { PostError, type Post } from './post.ts';
 import { snapshotPartBody } from './request.ts';
 import { emitMarker, readAccount, UnseenError, type RowsByTable } from './snapshot.ts';
@@ -31,9 +32,11 @@ export type SnapshotsOptions = {
   readonly onError: (error: Error) => void;
   readonly random: () => number;
   readonly log: Log;
+  readonly counters: Counters;
 };
 
-const atOnceMax = 4;
+/** Snapshots under way. */
+export const atOnceMax = 4;
 
 type UnderWay = { readonly account: AccountId; taken: Taken | null };
 
@@ -75,6 +78,7 @@ export class Snapshots {
     const underWay = this.#underWayById.get(id);
     if (underWay === undefined || underWay.taken === null) return;
     this.#underWayById.delete(id);
+    this.#options.counters.add('snapshots');
     this.#options.perform(deliverSnapshot(this.#options.lanes, underWay.account, { id, to, ...underWay.taken }));
     this.#pump();
   }
@@ -143,6 +147,7 @@ export class Snapshots {
     const { lanes, onError, post } = this.#options;
     if (!isHeldFor(lanes, account, id)) throw new PartError('the snapshot was given up while it was read');
     const body = snapshotPartBody(senderTo(lanes, { account }), id, index, JSON.stringify(rows));
+    this.#options.counters.add('snapshot_parts');
     const answer = await post.deliver(body);
     if (answer.type === 'staged' && answer.parts > index) return;
     if (answer.type === 'fenced') {

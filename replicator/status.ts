@@ -1,5 +1,8 @@
 // What a run says of itself, for health checks. A snapshot in time; nothing decides by it.
 
+/** Bytes that may wait for answers before reading pauses; it resumes below three fifths of it. */
+export const windowBytesMax = 32 * 1024 * 1024;
+
 export type RunStatus =
   | { readonly type: 'down' }
   | { readonly type: 'standby' }
@@ -17,4 +20,12 @@ export type PipelineReport = {
   readonly held: number;
   /** Lanes that the slot does not wait for, since they failed alone. */
   readonly parked: number;
+  /** Bytes that wait for answers, and for the change log. */
+  readonly windowBytes: number;
+  readonly changeLogBytes: number;
+  readonly isPaused: boolean;
+  /** Commits that may not be confirmed yet. */
+  readonly incompleteCommits: number;
+  /** From what is confirmed to the end of the WAL that was received. */
+  readonly unconfirmedBytes: number;
 };

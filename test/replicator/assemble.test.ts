@@ -168,9 +168,11 @@ test('[P3.500] a transaction too large for one account is handed over in parts a
   expect(parts.map(({ account, index }) => [account, index])).toEqual([
     [accountA, 0],
     [accountA, 1],
+    [accountA, 2],
+    [accountA, 3],
   ]);
   expect(parts.every(({ start, xid32 }) => start === 1n && xid32 === 7)).toBe(true);
-  expect(transaction?.partsByAccount).toEqual(new Map([[accountA, 2]]));
+  expect(transaction?.partsByAccount).toEqual(new Map([[accountA, 4]]));
   const changes = [
     ...parts.flatMap((part) => part.changes),
     ...(transaction?.byAccount.get(asAccountId(accountA)) ?? []),

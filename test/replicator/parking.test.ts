@@ -83,18 +83,33 @@ test('[P12.503] a poisonous commit parks its lane at once where another advanced
 test('[P12.504] at a full window the lane that holds half of it is parked if another advanced since, else none is', () => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n, 'x'.repeat(1_000)), false);
-  expect(relieve(lanes, 1_000)).toEqual([]);
+  expect(relieve(lanes, 1_000, false)).toEqual([]);
   advanceB(lanes);
-  expect(relieve(lanes, 4_000)).toEqual([]);
-  expect(relieve(lanes, 1_000)).toMatchObject([{ type: 'park', account: A }]);
+  expect(relieve(lanes, 4_000, false)).toEqual([]);
+  expect(relieve(lanes, 1_000, false)).toMatchObject([{ type: 'park', account: A }]);
   expect(lanes.windowBytes).toBe(0);
+});
+
+test('[P12.507] at a full window a lane that fails alone is parked once the worker is known to answer, one that is slow is not', () => {
+  const lanes = bothAt(10n);
+  enqueue(lanes, A, commit(20n, 'x'.repeat(1_000)), false);
+  expect(relieve(lanes, 1_000, true)).toEqual([]);
+  unanswered(lanes, A);
+  expect(relieve(lanes, 1_000, false)).toEqual([]);
+  enqueue(lanes, B, commit(20n), false);
+  unanswered(lanes, B);
+  expect(relieve(lanes, 1_000, true)).toEqual([]);
+  retryDue(lanes, B);
+  answered(lanes, B, applied(20n));
+
+  expect(relieve(lanes, 1_000, true)).toMatchObject([{ type: 'park', account: A }]);
 });
 
 test('[P1.506] a parked lane keeps nothing, and asks for its snapshot once that is recorded and its request has ended', () => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n, 'x'.repeat(1_000)), false);
   advanceB(lanes);
-  relieve(lanes, 1_000);
+  relieve(lanes, 1_000, false);
   expect(enqueue(lanes, A, commit(30n), false)).toEqual([]);
   expect(holdForSnapshot(lanes, A, 'one')).toBe(false);
   expect(parkRecorded(lanes, A)).toEqual([]);

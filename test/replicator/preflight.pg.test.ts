@@ -5,6 +5,7 @@ import { createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { parseConfig } from '../../replicator/config.ts';
+import { Counters } from '../../replicator/metrics.ts';
 import { preflight, PreflightError } from '../../replicator/preflight.ts';
 import { run } from '../../replicator/run.ts';
 import type { RunStatus } from '../../replicator/status.ts';
@@ -205,6 +206,7 @@ test('[P15.401] what stops holding while the stream is read ends the run with it
     config: parsed.config,
     log: () => {},
     random: Math.random,
+    counters: new Counters(),
     onStatus,
     preflightMs: 50,
     stop: stop.signal,

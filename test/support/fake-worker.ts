@@ -50,6 +50,8 @@ export type FakeWorker = {
   intercept: (delivery: Delivery) => Answer | 'hang' | number | null;
   /** Resolves as soon as `condition` holds after a delivery. Rejects after `withinMs`. */
   readonly until: (what: string, condition: () => boolean, withinMs?: number) => Promise<void>;
+  /** Drops what is kept of deliveries. */
+  readonly forget: () => void;
   readonly close: () => Promise<void>;
 };
 
@@ -142,6 +144,9 @@ export async function startFakeWorker(
         waiters.add(check);
         check();
       });
+    },
+    forget() {
+      deliveries.length = 0;
     },
     async close() {
       server.close();

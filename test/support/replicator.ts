@@ -29,8 +29,15 @@ export type RunningReplicator = {
 
 export function startReplicator(environment: Readonly<Record<string, string>>): RunningReplicator {
   const main = fileURLToPath(new URL('../../replicator/main.ts', import.meta.url));
-  const child = spawn(process.execPath, [main], {
-    env: { PATH: process.env['PATH'], ...patient, DRAWBRIDGE_INGEST_KEY: ingestKey, ...environment },
+  // The heap of the image and of `npm run replicator`.
+  const child = spawn(process.execPath, ['--max-old-space-size=192', '--max-semi-space-size=4', main], {
+    env: {
+      PATH: process.env['PATH'],
+
+      ...patient,
+      DRAWBRIDGE_INGEST_KEY: ingestKey,
+      ...environment,
+    },
     stdio: ['ignore', 'inherit', 'pipe'],
   });
   const lines: LogLine[] = [];
