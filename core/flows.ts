@@ -13,7 +13,7 @@ import { authorize } from './authorize.ts';
 import { expectGrant } from './due.ts';
 import { bytesToHex } from './encoding.ts';
 import { clientSession, gatewaySession } from './state.ts';
-import { endGrant, liveGrant, newFlowId, putGrant, sharesGrant, supersede } from './grants.ts';
+import { endGrant, liveGrant, newFlowId, putGrant, sharesGrant, supersede, grantsOfClient } from './grants.ts';
 import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
 import { expiryToTell, renewalAt } from './expiry.ts';
@@ -97,6 +97,19 @@ export function relayFromGateway(
     if (client === null || !sharesGrant(state, clientId, gateway.deviceId)) continue;
     const { event: type, candidates } = message;
     tellClient(effects, client, { type, gatewayId: gateway.deviceId, candidates });
+  }
+}
+
+/**
+ * Puts the open questions about a client again, once it has joined: a gateway that came back before it could not be asked. Under
+ * another key it is a program that has started anew, and waits for nothing.
+ */
+export function askAgainFor(state: State, client: ClientSession, effects: Effects, env: Env): void {
+  for (const grant of grantsOfClient(state, client.deviceId)) {
+    if (grant.phase !== 'live' || grant.question === null || grant.question.isRenewal) continue;
+    const gateway = gatewaySession(state, grant.gatewayId);
+    if (gateway === null || grant.question.clientPublicKey !== client.publicKey) continue;
+    askFor(state, grant, client, gateway, grant.question.givenUp, effects, env);
   }
 }
 

@@ -8,7 +8,7 @@ import { accountOf } from './state.ts';
 import { areRelaysKnown, relaysForInit } from './relay-views.ts';
 import { isProviderEnabled } from './access.ts';
 import { isValidToken } from './token.ts';
-import { askAgain } from './flows.ts';
+import { askAgain, askAgainFor } from './flows.ts';
 import { takeReplacement } from './clones.ts';
 import { expectLease, expectSession, setDue } from './due.ts';
 import { gatewayResource } from './render.ts';
@@ -111,6 +111,7 @@ export function joined(state: State, session: Session, effects: Effects, env: En
   if (after.role === 'client') {
     initClient(state, after, relays, effects);
     if (gone.length > 0) tellClient(effects, after, { type: 'relays', change });
+    askAgainFor(state, after, effects, env);
   } else {
     initGateway(state, after, relays, effects, env);
     if (gone.length > 0) tellGateway(effects, after, { type: 'relays', change });

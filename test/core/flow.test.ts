@@ -253,3 +253,16 @@ test("[P10.100] a question whose client is away is taken back at the gateway's i
   ]);
   expect(lines(authorizeFlow(driven, ref))).toEqual(['gateway reply invalid_ref']);
 });
+
+test('[P10.754] what the gateway of a flow was asked again is asked once more when both were lost, whichever comes back first', () => {
+  for (const comesFirst of ['client', 'gateway'] as const) {
+    const driven = driveWithFlow();
+    createFlow(driven);
+    for (const sessionId of ['client', 'gateway']) driven.step({ type: 'closed', sessionId });
+    const [first, second] = comesFirst === 'client' ? [joinClient, joinGateway] : [joinGateway, joinClient];
+    first(driven, { connectedAt: 3000 });
+    const effects = second(driven, { connectedAt: 3000 });
+    expect(lines(effects)).toContain('gateway authorize_flow');
+    expect(lines(authorizeFlow(driven, refOf(effects)))).toContain('client flow_created');
+  }
+});
