@@ -52,11 +52,13 @@ export function endGrant(state: State, grant: LiveGrant, effects: Effects): void
   owe(state, grant, effects);
 }
 
-/** Keeps what is owed for an access that is over; longer for a client that is away, whose connection outlives the expiry. */
+/**
+ * Keeps what is owed for an access that is over; longer for a client that is away, whose connection outlives the expiry. One whose
+ * row is gone counts too: the row may come back before the client does.
+ */
 export function owe(state: State, pair: v.InferOutput<typeof grantPair>, effects: Effects): void {
   const { flowId: id, clientId, resourceId, gatewayId, expiresAt: rejectUntil } = pair;
-  const isClientOwed = state.tables.rows.clients.has(clientId);
-  const isAway = isClientOwed && clientSession(state, clientId) === null;
+  const isAway = clientSession(state, clientId) === null;
   const expiresAt = isAway ? Math.max(rejectUntil, state.now + clientAwayMsMax) : rejectUntil;
   const owed = {
     phase: 'owed' as const,
@@ -66,7 +68,7 @@ export function owe(state: State, pair: v.InferOutput<typeof grantPair>, effects
     gatewayId,
     rejectUntil,
     expiresAt,
-    isClientOwed,
+    isClientOwed: true,
   };
   settle(state, owed, effects);
 }

@@ -176,6 +176,18 @@ test('[P4.17] a client that is closed in the turn that ends its flow is made to 
   expect(lines(joinClient(driven, { connectedAt: 2000 }))).toEqual(expected);
 });
 
+test('[P4.100] a client whose row goes and comes back while it is away is made to ask again when it returns', () => {
+  const driven = driveWithFlow();
+  driven.step({ type: 'closed', sessionId: 'client' });
+  expect(driven.commit(remove('clients'))).toEqual([`gateway reject_access ${ids.client} ${ids.resource}`]);
+  expect(driven.commit(insert('clients'))).toEqual([]);
+  expect(lines(joinClient(driven, { connectedAt: 2000 }))).toEqual([
+    'client init',
+    `client resource_deleted ${ids.resource}`,
+    `client resource_created_or_updated ${ids.resource}`,
+  ]);
+});
+
 test('[P4.18] a gateway is told after its every init how the resources filter that it holds an access to', () => {
   const driven = driveWithFlow();
   driven.step({ type: 'closed', sessionId: 'gateway' });
