@@ -14,8 +14,9 @@ import { status } from './status.ts';
 import { printable } from './table.ts';
 import { tokenCreate } from './token-create.ts';
 import { tokenRevoke } from './token-revoke.ts';
+import { verify } from './verify.ts';
 
-const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, log, resync, cut, sql];
+const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, log, verify, resync, cut, sql];
 
 export type Surroundings = {
   readonly env: Readonly<Record<string, string | undefined>>;

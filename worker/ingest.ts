@@ -12,6 +12,7 @@ import {
   statusPath,
   statusRequest,
 } from '../protocol/ingest.ts';
+import { digestPath, digestRequest } from '../protocol/digest.ts';
 import { accessPath, accessRequest, explainPath, explainRequest } from '../protocol/explain.ts';
 import { accountObject } from './place.ts';
 import { holdPath, holdRequest } from '../protocol/holds.ts';
@@ -39,6 +40,7 @@ ingest.post(deliverPath, async (context) => {
 askObject(statusPath, statusRequest, 'a status request', async (object) => await object.status());
 askObject(explainPath, explainRequest, 'an explain request', async (object, request) => await object.explain(request));
 askObject(accessPath, accessRequest, 'an access request', async (object, request) => await object.access(request));
+askObject(digestPath, digestRequest, 'a digest request', async (object) => await object.digest());
 askObject(holdPath, holdRequest, 'a request for a hold', async (object, { action }) => await object.hold(action));
 
 function askObject<Request extends { readonly account: AccountId; readonly place: Place }>(

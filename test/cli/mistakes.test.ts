@@ -16,7 +16,7 @@ const revoke = ['token', 'revoke', '00000000-0000-4000-8000-00000000abcd'];
 const usage: readonly (readonly [readonly string[], RegExp])[] = [
   [
     ['frob'],
-    /There is no command "frob" among token create, token revoke, status, explain, access, log, resync, cut, sql/,
+    /There is no command "frob" among token create, token revoke, status, explain, access, log, verify, resync, cut, sql/,
   ],
   [['token'], /After token, token create or token revoke was expected, got nothing/],
   [['--json', 'status'], /The command comes before --json/],
@@ -52,6 +52,7 @@ const usage: readonly (readonly [readonly string[], RegExp])[] = [
   [['log', 'acme', '--since', 'soon'], /The value "soon" of --since cannot be read: write a span back from now/],
   [['log', 'acme', '--limit', '0'], /--limit 0 cannot be used: give a number from 1 to 1000/],
   [['log', 'acme', '--after', 'x'], /The value of --after is not a cursor: give the one that the last page ended with/],
+  [['verify'], /The account is missing: give its slug or id/],
   [['resync'], /The account is missing: give its slug or id, or --all/],
   [['resync', 'acme', '--all'], /An account and --all exclude each other/],
   [['resync', 'acme', '--timeout', '5'], /--timeout tells how long --wait waits/],

@@ -8,7 +8,7 @@ import { recipeLines, wordsOf } from './recipes.ts';
 import { drawbridgeHere, environment, tokenKeys } from './drawbridge.ts';
 
 /** What a recipe needs beyond the database has its own tests. */
-const needsMore = /^(?:status|resync|explain|access) /;
+const needsMore = /^(?:status|verify|resync|explain|access) /;
 
 let server: RunningPostgres;
 let db: Client;

@@ -236,6 +236,22 @@ test('status with a key that the worker does not have says so and shows the rest
   expect(out).toMatch(/^worker +ok/m);
 });
 
+test('[P9.300] verify says whether the edge holds the rows of the database, and of which table it does not', async () => {
+  const equal = await run('verify', 'acme');
+  expect([equal.code, equal.out]).toEqual([0, expect.stringMatching(/^The edge holds the \d+ rows of acme\.\n$/)]);
+
+  await killReplicator();
+  await db.query(`update policies set description = 'unseen' where account_id = $1`, [account.accountId]);
+  await db.query(`insert into actors (account_id, type, name) values ($1, 'account_user', 'Unseen')`, [
+    account.accountId,
+  ]);
+  const different = await run('verify', 'acme');
+
+  expect(different.code).toBe(1);
+  expect(different.out).toMatch(/^actors: \d+ rows, the database has \d+\npolicies: \d+ rows, with other contents\n$/);
+  expect(different.err).toContain('resync acme --wait` mends it');
+});
+
 test('status says that nobody reads the slot once the replicator is dead', async () => {
   await killReplicator();
   await untilTrue(`select not active from pg_replication_slots where slot_name = 'cli'`);

@@ -6,6 +6,7 @@ import * as v from 'valibot';
 import { createFirstAccount } from '../../dev/first-account.ts';
 import { startClient } from '../../devices/client.ts';
 import { startDevice } from '../../devices/device.ts';
+import { randomFrom } from '../support/load.ts';
 import { startTestSystem } from '../support/system.ts';
 import type { Device } from '../../devices/device.ts';
 import type { DeviceFrame } from '../../devices/strict.ts';
@@ -136,15 +137,4 @@ function odds(last: number): number[] {
 
 function evens(last: number): number[] {
   return Array.from({ length: Math.floor(last / 2) }, (_, i) => 2 * i + 2);
-}
-
-/** Uniform in [0, 1), the same sequence for the same seed (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
-    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
-  };
 }

@@ -20,6 +20,7 @@ import {
   sessionIdOf,
   socketOf,
 } from './sockets.ts';
+import { digestRows } from './digest.ts';
 import { holdsOf } from '../../core/holds.ts';
 import { emptyState } from '../../core/state.ts';
 import * as link from '../../protocol/link.ts';
@@ -36,6 +37,7 @@ import { canaryAccount } from '../../protocol/stream.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
 import type { AccessAnswer, AccessRequest, ExplainAnswer, ExplainRequest } from '../../protocol/explain.ts';
+import type { DigestAnswer } from '../../protocol/digest.ts';
 import type { Answer, Delivery } from '../../protocol/commit.ts';
 import type { Env as CoreEnv } from '../../core/env.ts';
 import type { Effects } from '../../core/effect.ts';
@@ -117,6 +119,11 @@ export class Account extends DurableObject<Env> {
       holds: holdsOf(this.#state),
       clonedDevices: clonedDevices(this.#state, Date.now()).slice(0, 100),
     };
+  }
+
+  /** The rows that it holds, in brief, for operators. */
+  digest(): DigestAnswer {
+    return { position: this.#state.position, tables: digestRows(this.ctx.storage.sql) };
   }
 
   /** Why a client may or may not reach a resource, for operators. */

@@ -1,0 +1,60 @@
+// The change stream under ill treatment: whatever is killed, cut, stalled, delayed or torn, the rows at the edge end equal to the
+// tables, and the change log to the record that triggers keep in the database. `npm run prove:kills` is the long form.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { killRound, startChaos, type Chaos } from '../support/chaos.ts';
+import { randomFrom } from '../support/load.ts';
+
+const killRounds = 15;
+const seed = 4_711;
+
+let chaos: Chaos;
+beforeAll(async () => {
+  chaos = await startChaos({ accounts: 6 });
+});
+afterAll(async () => await chaos.stop());
+
+test('[P1.319] whatever is killed at random points under load, the edge ends with the rows of the tables, and the log with every change once', async () => {
+  const rounds: string[] = [];
+  for (let round = 0; round < killRounds; round += 1) {
+    const { what, differences } = await killRound(chaos, seed + round);
+    rounds.push(what);
+    expect([what, differences]).toEqual([what, []]);
+  }
+
+  expect(rounds.join()).toMatch(/replicator/);
+  expect(rounds.join()).toMatch(/worker/);
+  expect(rounds.join()).toMatch(/postgres/);
+  expect(chaos.healing()).toEqual([]);
+}, 600_000);
+
+test('[P1.320] however the connections are cut, stalled, delayed and torn under load, the edge and the log end equal to the database', async () => {
+  const random = randomFrom(seed);
+  const count = (max: number) => 1 + Math.floor(random() * max);
+  const ways = [
+    { proxy: chaos.databaseProxy, noticed: 'run_failed' },
+    { proxy: chaos.workerProxy, noticed: 'delivery_unanswered' },
+  ];
+  for (const { proxy, noticed } of ways) {
+    const load = chaos.load(count(1_000_000));
+    const endings = [
+      () => proxy.cut(),
+      () => proxy.refuse(),
+      () => proxy.stall(),
+      () => proxy.truncate(count(5_000)),
+      () => proxy.truncate(count(50)),
+    ];
+    for (const end of endings) {
+      await load.commits(count(20));
+      const isNoticed = chaos.event(noticed);
+      end();
+      await Promise.all([load.commits(count(40)), isNoticed]);
+      proxy.pass();
+    }
+    proxy.lag(count(30));
+    await load.commits(count(40));
+    proxy.pass();
+    await load.commits(count(20));
+    await load.stop();
+    expect(await chaos.settle()).toEqual([]);
+  }
+}, 300_000);

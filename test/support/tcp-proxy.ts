@@ -1,0 +1,109 @@
+// A TCP proxy on loopback that treats connections badly on demand: it ends them, lets them starve, delays what they carry, or
+// ends them in the middle of what is sent.
+import { once } from 'node:events';
+import net from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+
+export type TcpProxy = {
+  readonly port: number;
+  /** Connections that came, over all time. */
+  readonly count: () => number;
+  /** Ends every connection at once; new ones are taken as before. */
+  readonly cut: () => void;
+  /** Ends every connection, and each new one as it comes, until `pass`. */
+  readonly refuse: () => void;
+  /** Holds back every byte of every connection, old and new, both ways, until `pass`. */
+  readonly stall: () => void;
+  /** Each chunk is handed on so much later, in order, until `pass`. */
+  readonly lag: (ms: number) => void;
+  /** Every connection, old or new, ends after so many more bytes to the side that connected, until `pass`. */
+  readonly truncate: (bytes: number) => void;
+  readonly pass: () => void;
+  readonly close: () => Promise<void>;
+};
+
+type Mode =
+  | { readonly type: 'pass' | 'refuse' | 'stall' }
+  | { readonly type: 'lag'; readonly ms: number }
+  | { readonly type: 'truncate'; readonly bytes: number };
+
+/** `target` is asked at each connection, since what listens there may move. */
+export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
+  const pairs = new Set<() => void>();
+  let mode: Mode = { type: 'pass' };
+  let changed = Promise.withResolvers<void>();
+  let count = 0;
+  const enter = (next: Mode): void => {
+    mode = next;
+    changed.resolve();
+    changed = Promise.withResolvers();
+  };
+  const cut = (): void => {
+    for (const end of pairs) end();
+  };
+  const server = net.createServer((near) => {
+    count += 1;
+    if (mode.type === 'refuse') {
+      near.destroy();
+      return;
+    }
+    const far = net.connect(target(), '127.0.0.1');
+    const end = (): void => {
+      pairs.delete(end);
+      near.destroy();
+      far.destroy();
+    };
+    pairs.add(end);
+    for (const socket of [near, far]) {
+      // An end of either kind ends the other side.
+      socket.on('error', end).on('close', end);
+    }
+    void carry(near, far, false);
+    void carry(far, near, true);
+  });
+  const carry = async (from: net.Socket, to: net.Socket, isToNear: boolean): Promise<void> => {
+    const left = new WeakMap<Mode, number>();
+    try {
+      for await (const chunk of from) {
+        if (!Buffer.isBuffer(chunk)) continue;
+        while (mode.type === 'stall') await changed.promise;
+        if (mode.type === 'lag') await delay(mode.ms);
+        if (mode.type === 'truncate' && isToNear) {
+          const rest = (left.get(mode) ?? mode.bytes) - chunk.length;
+          left.set(mode, rest);
+          if (rest <= 0) {
+            to.end(chunk.subarray(0, chunk.length + rest));
+            from.destroy();
+            return;
+          }
+        }
+        if (!to.write(chunk)) await once(to, 'drain');
+      }
+    } catch {
+      // The connection was ended, on purpose or by either side.
+    }
+    to.end();
+  };
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  return {
+    port: typeof address === 'object' && address !== null ? address.port : 0,
+    count: () => count,
+    cut,
+    refuse: () => {
+      enter({ type: 'refuse' });
+      cut();
+    },
+    stall: () => enter({ type: 'stall' }),
+    lag: (ms) => enter({ type: 'lag', ms }),
+    truncate: (bytes) => enter({ type: 'truncate', bytes }),
+    pass: () => enter({ type: 'pass' }),
+    close: async () => {
+      enter({ type: 'pass' });
+      cut();
+      server.close();
+      await once(server, 'close');
+    },
+  };
+}
