@@ -30,7 +30,7 @@ export default defineConfig({
             miniflare: {
               bindings: {
                 DRAWBRIDGE_TOKEN_KEYS: `test:${'t'.repeat(32)}`,
-                DRAWBRIDGE_INGEST_KEY: 'i'.repeat(32),
+                DRAWBRIDGE_INGEST_KEY: `${'i'.repeat(32)},${'j'.repeat(32)}`,
                 // A test connects more often, from one address, than any device.
                 DRAWBRIDGE_CONNECT_LIMITS: '1000000,1000000,1000000',
               },

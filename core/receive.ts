@@ -22,6 +22,8 @@ type Held = {
   readonly position: Position | null;
   readonly term: number;
   readonly stale: boolean;
+  /** Whether its rows are of an older shape than the code reads. */
+  readonly isOutdated: boolean;
   readonly stage: StageHeld | null;
 };
 
@@ -58,11 +60,11 @@ function receiveCommits(held: Held, delivery: Of<'commits'>): Reception {
 }
 
 function receiveSnapshot(held: Held, delivery: Of<'snapshot'>): Reception {
-  const { position, stale } = held;
+  const { isOutdated, position, stale } = held;
   const { rows, commits, staged } = delivery;
   const end: Position = { epoch: delivery.epoch, lsn: delivery.to };
   if (isBehind(position, end)) {
-    if (stale) return answered({ type: 'need-snapshot', reason: 'stale', position }, true);
+    if (stale || isOutdated) return answered({ type: 'need-snapshot', reason: 'stale', position }, true);
     return answered({ type: 'duplicate', position }, false);
   }
   if (!isComplete(held, delivery, staged)) return partsMissing(held, stale);
@@ -93,6 +95,7 @@ function obstacle(held: Held, delivery: Of<'commits' | 'commit-part'>, isHeld: b
     if (delivery.from === null) return null;
     return answered({ type: 'need-snapshot', reason: 'no history', position: null }, true);
   }
+  if (held.isOutdated) return answered({ type: 'need-snapshot', reason: 'rows of an older shape', position }, true);
   if (isHeld) return answered({ type: 'duplicate', position }, false);
   if (position.epoch !== delivery.epoch)
     return answered({ type: 'need-snapshot', reason: 'another epoch', position }, true);

@@ -8,6 +8,7 @@ import { clearMemberships, emptyMemberships, heldMembership, membershipKeys, set
 import { rowSchemas } from '../protocol/rows.ts';
 import { keyColumns } from '../protocol/tables.ts';
 import { unreachable } from '../protocol/assert.ts';
+import { isUnreadableValue } from '../protocol/commit.ts';
 import type { WireRow } from '../protocol/commit.ts';
 import type { Memberships, StoredMemberships } from './memberships.ts';
 import type { RowOf } from '../protocol/rows.ts';
@@ -92,8 +93,9 @@ export function rowKey(table: TableName, row: WireRow): string | null {
   return parts.join('/');
 }
 
-/** The typed row, or null when a column that decisions read does not fit. */
+/** The typed row, or null when a column that decisions read does not fit, or any could not be decoded. */
 export function readRow(table: TableName, row: unknown): TypedRow | null {
+  if (typeof row === 'object' && row !== null && Object.values(row).some(isUnreadableValue)) return null;
   const parsed = v.safeParse(rowSchemas[table], row);
   return parsed.success ? typed(table, parsed.output) : null;
 }

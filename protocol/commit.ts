@@ -24,6 +24,20 @@ const wireValue: v.GenericSchema<WireValue> = v.lazy(() =>
   v.union([v.null(), v.boolean(), v.number(), v.string(), v.array(wireValue)]),
 );
 
+/**
+ * Stands for a value that could not be decoded, or was too large, and says which: its row grants nothing. A list of Postgres
+ * holds one type, so this is none.
+ */
+export type Unreadable = readonly [false, 'unreadable', string];
+
+export function unreadableValue(reason: string): Unreadable {
+  return [false, 'unreadable', reason];
+}
+
+export function isUnreadableValue(value: unknown): boolean {
+  return Array.isArray(value) && value[0] === false && value[1] === 'unreadable';
+}
+
 /** A row by column name. */
 export const wireRow = v.record(v.string(), wireValue);
 export type WireRow = Readonly<Record<string, WireValue>>;

@@ -139,6 +139,12 @@ const policies = v.object({
   disabled_at: optionalTimestamp,
 });
 
+/**
+ * The shape in which objects must hold rows. An object with rows of an older one asks for a snapshot at its next delivery: raise
+ * it when rows stored without a column cannot be read as if they had its default.
+ */
+export const rowShape = 1;
+
 export const rowSchemas = {
   accounts,
   actors,

@@ -3,9 +3,11 @@
 //
 // Pure. Nothing of the buffer is kept: every text is copied out before `decode` returns. A decoder belongs to one
 // connection, because the server describes each relation once per connection. Object ids and transaction ids are
-// unsigned. An unchanged TOAST value is filled from the old row. What cannot be decoded throws StreamStopError.
+// unsigned. An unchanged TOAST value is filled from the old row. A value that
+// cannot be decoded is marked as such; a message that cannot throws StreamStopError.
 import type { WireRow, WireValue } from '../protocol/commit.ts';
 import type { Lsn } from '../protocol/lsn.ts';
+import { bounded, readable } from './quarantine.ts';
 import { StreamStopError } from './stop.ts';
 import { decoderOf } from './value.ts';
 
@@ -121,23 +123,23 @@ function readRelation(cursor: Cursor): Relation {
 function readInsert(cursor: Cursor, relationsById: ReadonlyMap<number, Relation>): Message {
   const relation = readRelationRef(cursor, relationsById);
   cursor.at += 1;
-  return { type: 'insert', relation, new: readRow(cursor, relation, null) };
+  return { type: 'insert', relation, new: bounded(readRow(cursor, relation, null), cursor.bytes.length) };
 }
 
 function readUpdate(cursor: Cursor, relationsById: ReadonlyMap<number, Relation>): Message {
   const relation = readRelationRef(cursor, relationsById);
   const kind = readUint8(cursor);
-  if (kind === NEW_ROW) return { type: 'update', relation, old: null, new: readRow(cursor, relation, null) };
-  const oldRow = readRow(cursor, relation, null);
-  cursor.at += 1;
-  const old = kind === OLD_ROW ? oldRow : null;
-  return { type: 'update', relation, old, new: readRow(cursor, relation, old) };
+  const old = kind === NEW_ROW ? null : readRow(cursor, relation, null);
+  if (old !== null) cursor.at += 1;
+  const full = kind === OLD_ROW ? old : null;
+  const row = bounded(readRow(cursor, relation, full), cursor.bytes.length);
+  return { type: 'update', relation, old: full === null ? null : bounded(full, cursor.bytes.length), new: row };
 }
 
 function readDelete(cursor: Cursor, relationsById: ReadonlyMap<number, Relation>): Message {
   const relation = readRelationRef(cursor, relationsById);
   if (readUint8(cursor) === OLD_KEY) return { type: 'delete', relation, old: null };
-  return { type: 'delete', relation, old: readRow(cursor, relation, null) };
+  return { type: 'delete', relation, old: bounded(readRow(cursor, relation, null), cursor.bytes.length) };
 }
 
 function readTruncate(cursor: Cursor, relationsById: ReadonlyMap<number, Relation>): Message {
@@ -180,7 +182,7 @@ function readValue(cursor: Cursor, relation: Relation, column: Column, old: Wire
   if (kind === NULL_VALUE) return null;
   if (kind === TEXT_VALUE) {
     const length = readUint32(cursor);
-    return column.decode(readText(cursor, length));
+    return readable(column.decode, readText(cursor, length));
   }
   const unchanged = kind === UNCHANGED_TOAST ? old?.[column.name] : undefined;
   if (unchanged === undefined) {

@@ -7,6 +7,7 @@ import { openBytesMax, partBytesMax } from './assemble.ts';
 import { deliveryBytesMax } from '../protocol/commit.ts';
 import { heldBytesMax } from './lane.ts';
 import { connectionsMax, requestTimeoutMs } from './post.ts';
+import { rowBytesMax } from './quarantine.ts';
 import { deliveryBytesTarget, deliveryCommitsMax } from './request.ts';
 import { snapshotPartBytesMax } from './snapshot.ts';
 import { atOnceMax } from './snapshots.ts';
@@ -52,6 +53,7 @@ const bounds = {
   snapshots_at_once: atOnceMax,
   requests_at_once: connectionsMax,
   request_ms: requestTimeoutMs,
+  row_bytes: rowBytesMax,
   strikes: strikesMax,
 };
 

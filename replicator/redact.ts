@@ -1,6 +1,6 @@
 // What of a row may stand in the change log: the columns listed here, as JSON text. Whatever is not listed, a secret or a
 // column that this code has never heard of, is put as `[redacted]` before it leaves the process; null stays null.
-import type { WireRow, WireValue } from '../protocol/commit.ts';
+import { isUnreadableValue, type WireRow, type WireValue } from '../protocol/commit.ts';
 import type { TableName } from '../protocol/tables.ts';
 
 export const redacted = '"[redacted]"';
@@ -76,7 +76,7 @@ export function redact(table: TableName, row: WireRow): string {
 function render(value: WireValue, shown: Shown | undefined): string {
   if (value === null) return 'null';
   if (shown === undefined) return redacted;
-  if (shown === 'plain') return JSON.stringify(value);
+  if (shown === 'plain' || isUnreadableValue(value)) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map((item) => render(item, shown)).join(',')}]`;
   return String(value);
 }

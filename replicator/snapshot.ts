@@ -12,6 +12,7 @@ import { sharedAccountId, type AccountId } from '../protocol/ids.ts';
 import { messagePrefix } from '../protocol/steering.ts';
 import { accountColumn, mayBeShared, tableNames, type TableName } from '../protocol/tables.ts';
 import { composeSteering } from './steering.ts';
+import { bounded, readable } from './quarantine.ts';
 import { decoderOf } from './value.ts';
 import { isVisible, parsePgSnapshot, type PgSnapshot, type Xid } from './visibility.ts';
 
@@ -139,9 +140,9 @@ async function readDecoders(client: ClientBase): Promise<ReadonlyMap<TableName, 
 function decodeRow(row: TextRow, decoders: Decoders): WireRow {
   const decoded: Record<string, WireValue> = {};
   for (const [column, text] of Object.entries(row)) {
-    decoded[column] = text === null ? null : must(decoders.get(column), `the type of ${column}`)(text);
+    decoded[column] = text === null ? null : readable(must(decoders.get(column), `the type of ${column}`), text);
   }
-  return decoded;
+  return bounded(decoded, bytesOf(row));
 }
 
 const textOnly: CustomTypesConfig = { getTypeParser: () => (text: string) => text };

@@ -167,7 +167,7 @@ function commitsOf(
 function deliver(driven: Drive, commits: readonly Commit[], from: string): string[] {
   const envelope = { version: 1, account: id('acc'), term: 1, epoch: 1, to: commits.at(-1)?.lsn ?? from };
   const delivery = v.parse(deliverySchema, { ...envelope, type: 'commits', from, commits });
-  const reception = receive({ ...driven.state, stage: null }, delivery);
+  const reception = receive({ ...driven.state, isOutdated: false, stage: null }, delivery);
   const answer = reception.type === 'answer' ? reception.answer.type : 'applied';
   expect(['duplicate', 'applied']).toContain(answer);
   if (reception.type !== 'steps') return [];

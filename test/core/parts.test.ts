@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { driveWithFlow, lines } from '../support/core.ts';
 import { commit, id, ids, insert, lsn, remove, update, worldRows } from '../support/world.ts';
 import { held, keysHeld } from '../../core/tables.ts';
+import { unreadableValue } from '../../protocol/commit.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import type { Drive } from '../support/core.ts';
 
@@ -74,6 +75,19 @@ test('[P14.500] what time ends is not ended between the parts of a commit, but a
   });
 
   expect(wakeAt).toBeLessThanOrEqual(driven.now);
+});
+
+test('[P5.503] a row with a value that could not be decoded grants nothing and is reported, until it can be read', () => {
+  const driven = driveWithFlow();
+  const broken = { description: unreadableValue('why') };
+  const effects = driven.commitEffects(update('policies', broken));
+  expect(lines(effects)).toContain(`gateway reject_access ${ids.client} ${ids.resource}`);
+  expect(effects.notes).toMatchObject([{ event: 'row_unreadable', table: 'policies' }]);
+  driven.sleep();
+  expect([...driven.state.tables.unreadable]).toEqual([`policies/${ids.policy}`]);
+
+  driven.commit(update('policies', { description: 'mended' }, broken));
+  expect([...driven.state.tables.unreadable]).toEqual([]);
 });
 
 function rowsOf({ state: { tables } }: Drive): unknown {

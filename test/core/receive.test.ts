@@ -6,8 +6,14 @@ import { delivery as deliverySchema } from '../../protocol/commit.ts';
 import { receive } from '../../core/receive.ts';
 import type { Reception } from '../../core/receive.ts';
 
-const at = (n: number, epoch = 1) => ({ position: { epoch, lsn: lsn(n) }, term: 5, stale: false, stage: null });
-const nowhere = { position: null, term: 0, stale: false, stage: null };
+const at = (n: number, epoch = 1) => ({
+  position: { epoch, lsn: lsn(n) },
+  term: 5,
+  stale: false,
+  isOutdated: false,
+  stage: null,
+});
+const nowhere = { position: null, term: 0, stale: false, isOutdated: false, stage: null };
 const term = { term: 5 };
 
 /** `applied 101 102`, `advance`, or the answer. */
@@ -122,6 +128,15 @@ test.each([
   ],
 ] as const)('[P3.501] %s', (_, held, delivery, expected) => {
   expect(brief(receive(held, delivery))).toBe(expected);
+});
+
+test('[P1.509] an object whose rows are of an older shape than the code reads takes a snapshot and nothing else', () => {
+  const outdated = { ...at(100), isOutdated: true };
+  expect(brief(receive(outdated, commitsDelivery(100, [commit(101)], term)))).toBe('need-snapshot, stale');
+  expect(brief(receive(outdated, commitsDelivery(90, [commit(100)], term)))).toBe('need-snapshot, stale');
+  expect(brief(receive(outdated, part(0)))).toBe('need-snapshot, stale');
+  expect(brief(receive(outdated, snapshotDelivery(100, {}, term)))).toBe('need-snapshot, stale');
+  expect(brief(receive(outdated, snapshotDelivery(101, {}, term)))).toBe('snapshot');
 });
 
 test('[P5.11] an object that waits for a snapshot takes nothing else, and no older one', () => {

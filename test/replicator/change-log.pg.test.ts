@@ -255,8 +255,8 @@ test('[P15.302] rows that the log cannot take yet hold reading back, and are all
   const blocker = await connect();
   await blocker.query('begin');
   await blocker.query('lock table drawbridge.change_logs in share mode');
-  for (let number = 1; number <= 10; number += 1) {
-    await database.query(`update accounts set config = jsonb_build_object('note', repeat($2, 4000000)) where id = $1`, [
+  for (let number = 1; number <= 25; number += 1) {
+    await database.query(`update accounts set config = jsonb_build_object('note', repeat($2, 900000)) where id = $1`, [
       account,
       String(number % 10),
     ]);
@@ -264,9 +264,9 @@ test('[P15.302] rows that the log cannot take yet hold reading back, and are all
   await replicator.event('reading_paused');
   await blocker.query('commit');
   await replicator.event('reading_resumed');
-  await untilLogged(database, 11);
+  await untilLogged(database, 26);
 
-  expect(await logOf(database, account)).toHaveLength(11);
+  expect(await logOf(database, account)).toHaveLength(26);
 });
 
 async function logOf(database: TestDatabase, account: string) {

@@ -255,8 +255,8 @@ test('[P15.19] reading pauses while more than a window of bytes waits for answer
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
   worker.intercept = () => 503;
-  for (let number = 1; number <= 10; number += 1) {
-    await database.query(`update accounts set config = jsonb_build_object('note', repeat($2, 4000000)) where id = $1`, [
+  for (let number = 1; number <= 25; number += 1) {
+    await database.query(`update accounts set config = jsonb_build_object('note', repeat($2, 900000)) where id = $1`, [
       account,
       String(number % 10),
     ]);
@@ -268,7 +268,7 @@ test('[P15.19] reading pauses while more than a window of bytes waits for answer
   await worker.until('the end', () => nameOf(worker, account) === 'the end');
 
   await replicator.event('reading_resumed');
-  expect(worker.accounts.get(account)?.commits).toHaveLength(12);
+  expect(worker.accounts.get(account)?.commits).toHaveLength(27);
   expect(worker.violations).toEqual([]);
 });
 

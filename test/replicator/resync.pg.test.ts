@@ -60,8 +60,8 @@ test('[P15.28] a lane that gives up what filled the window lets reading go on', 
   const [big, other] = [await createAccount(all.database), await createAccount(all.database)];
   await untilRecorded(all.database, big);
   all.worker.intercept = () => 503;
-  const fill = `update accounts set config = jsonb_build_object('note', repeat($2, 4000000)) where id = $1`;
-  for (let n = 0; n < 10; n += 1) await all.database.query(fill, [big, String(n)]);
+  const fill = `update accounts set config = jsonb_build_object('note', repeat($2, 900000)) where id = $1`;
+  for (let n = 0; n < 25; n += 1) await all.database.query(fill, [big, String(n % 10)]);
   await all.replicator.event('reading_paused');
   await renameAccount(all.database, other, 'after the pause');
   let isRefused = false;

@@ -103,6 +103,36 @@ test('[P3.504] staged parts survive eviction and take effect together, with the 
   expect(await account().deliver(whole)).toMatchObject({ type: 'duplicate' });
 });
 
+test('[P1.510] an object that wakes with rows of an older shape asks for a snapshot, and is of the present one after it', async () => {
+  await account().deliver(snapshotDelivery(100));
+  await runInDurableObject(account(), (_, { storage: { sql } }) => {
+    sql.exec("update meta set value = '0' where name = 'shape'");
+  });
+  await evictDurableObject(account());
+
+  expect(await account().deliver(commitsDelivery(100, [commit(101)]))).toMatchObject({ type: 'need-snapshot' });
+  expect(await account().status()).toMatchObject({ stale: true });
+  expect(await account().deliver(snapshotDelivery(102))).toMatchObject({ type: 'applied' });
+  expect(await account().deliver(commitsDelivery(102, [commit(103)]))).toMatchObject({ type: 'applied' });
+});
+
+test('[P5.504] a commit that was given up leaves the object stale until a snapshot', async () => {
+  await account().deliver(snapshotDelivery(100));
+  await runInDurableObject(account(), (_, { storage: { sql } }) => {
+    sql.exec("create trigger fail before insert on rows begin select raise(abort, 'no'); end");
+  });
+  const given = commitsDelivery(100, [commit(101, insert('actors', { id: id('actor', 800) }))]);
+  expect((await account().deliver(given)).type).toBe('failed');
+  expect((await account().deliver(given)).type).toBe('failed');
+  expect((await account().deliver(given)).type).toBe('poison');
+  expect((await account().deliver(given)).type).toBe('need-snapshot');
+  await runInDurableObject(account(), (_, { storage: { sql } }) => {
+    sql.exec('drop trigger fail');
+  });
+  expect(await account().deliver(snapshotDelivery(102))).toMatchObject({ type: 'applied' });
+  expect(await account().status()).toMatchObject({ stale: false });
+});
+
 test('[P3.505] a snapshot, and a higher term, discard what was staged', async () => {
   const partOf = (stage: string, term: number) =>
     v.parse(delivery, {

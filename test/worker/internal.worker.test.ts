@@ -8,7 +8,7 @@ import * as v from 'valibot';
 import { accessAnswer, accessPath, explainAnswer, explainPath } from '../../protocol/explain.ts';
 import { accountObjectName } from '../../worker/env.ts';
 import { id, ids, snapshotDelivery } from '../support/world.ts';
-import { deliverPath, ingestHeaders, signedText, statusPath } from '../../protocol/ingest.ts';
+import { deliverPath, ingestHeaders, ingestSkewMsMax, signedText, statusPath } from '../../protocol/ingest.ts';
 import { accountsPath, heartbeatPath, leadPath } from '../../protocol/stream.ts';
 import { join } from './device.ts';
 
@@ -69,21 +69,40 @@ test('[P12.100] [P5.101] an object answers for its own ids, and for those of oth
   });
 });
 
-/** Posts `body` as JSON, signed for `signedPath`. */
-async function post(path: string, body: unknown, signedPath = path): Promise<Response> {
+test('[P5.505] a delivery is taken under either of two keys in force, within five minutes, unchanged, and not otherwise', async () => {
+  const given = snapshotDelivery(100);
+  const statusOf = async (how: Signing) => (await post(deliverPath, given, deliverPath, how)).status;
+  expect(await statusOf({ key: 'j'.repeat(32) })).toBe(200);
+  expect(await statusOf({ key: 'i'.repeat(32) })).toBe(200);
+  expect(await statusOf({ key: 'k'.repeat(32) })).toBe(401);
+  expect(await statusOf({ ageMs: ingestSkewMsMax - 60_000 })).toBe(200);
+  expect(await statusOf({ ageMs: ingestSkewMsMax + 60_000 })).toBe(401);
+  expect(await statusOf({ ageMs: -ingestSkewMsMax - 60_000 })).toBe(401);
+  expect(await statusOf({ sent: JSON.stringify(given).replace('"term":1', '"term":2') })).toBe(400);
+});
+
+type Signing = { readonly key?: string; readonly ageMs?: number; readonly sent?: string };
+
+/** Posts `body` as JSON, signed for `signedPath`; `sent` is posted in its place. */
+async function post(
+  path: string,
+  body: unknown,
+  signedPath = path,
+  { key = 'i'.repeat(32), ageMs = 0, sent }: Signing = {},
+): Promise<Response> {
   const text = JSON.stringify(body);
   const digest = createHash('sha256').update(text).digest('hex');
-  const timeMs = Date.now();
+  const timeMs = Date.now() - ageMs;
   const { length } = new TextEncoder().encode(text);
   const signed = signedText({ method: 'POST', path: signedPath, timeMs, length, digest });
   return await exports.default.fetch(`https://drawbridge.example${path}`, {
     method: 'POST',
-    body: text,
+    body: sent ?? text,
     headers: {
       'content-length': String(length),
       [ingestHeaders.time]: String(timeMs),
       [ingestHeaders.digest]: digest,
-      [ingestHeaders.signature]: createHmac('sha256', 'i'.repeat(32)).update(signed).digest('hex'),
+      [ingestHeaders.signature]: createHmac('sha256', key).update(signed).digest('hex'),
     },
   });
 }

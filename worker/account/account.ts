@@ -27,9 +27,18 @@ import * as link from '../../protocol/link.ts';
 import { explainClient, listAccess } from '../../core/inspect.ts';
 import { HubLink } from './hub-link.ts';
 import { isOwedToAbsent } from '../../core/grants.ts';
-import { linkVersionSince, load, migrate, save, saveMeta, storedMemberships } from './storage.ts';
+import {
+  isOutdated,
+  linkVersionSince,
+  load,
+  migrate,
+  save,
+  saveMeta,
+  saveShape,
+  storedMemberships,
+} from './storage.ts';
 import { outdatedSockets, silentSockets } from './liveness.ts';
-import { discardStage, putPart, readParts, readStage } from './stage.ts';
+import { discardStage, hasParts, keepPart, readParts, readStage } from './stage.ts';
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
 import { resume, step } from '../../core/step.ts';
@@ -49,7 +58,6 @@ import type { AnySession } from './sockets.ts';
 import type { State } from '../../core/state.ts';
 import type { SharedRelays } from '../../protocol/relays.ts';
 import type { SocketRole } from '../../protocol/roles.ts';
-import type { Reception } from '../../core/receive.ts';
 import type { StatusAnswer } from '../../protocol/ingest.ts';
 
 /** A commit that failed this often is poison. */
@@ -213,13 +221,13 @@ export class Account extends DurableObject<Env> {
   #deliver(delivery: Delivery): Answer {
     const { sql } = this.ctx.storage;
     const { position, term, stale } = this.#state;
-    const reception = receive({ position, term, stale, stage: readStage(sql) }, delivery);
+    const reception = receive({ position, term, stale, isOutdated: isOutdated(sql), stage: readStage(sql) }, delivery);
     if (delivery.term > term) {
       this.#state.term = delivery.term;
       saveMeta(sql, 'term', String(delivery.term));
       discardStage(sql);
     }
-    if (reception.type === 'stage') return this.#stage(reception, delivery);
+    if (reception.type === 'stage') return keepPart(this.ctx.storage, reception, delivery);
     if (reception.type === 'answer') {
       this.#setStale(reception.stale);
       return reception.answer;
@@ -235,16 +243,6 @@ export class Account extends DurableObject<Env> {
     return reached === null
       ? { type: 'need-snapshot', reason: 'no history', position: reached }
       : { type: 'applied', position: reached };
-  }
-
-  #stage({ isFirst, index, content }: Extract<Reception, { type: 'stage' }>, delivery: Delivery): Answer {
-    const { sql } = this.ctx.storage;
-    const stage = { stage: 'stage' in delivery ? delivery.stage : '', term: delivery.term, parts: index + 1 };
-    this.ctx.storage.transactionSync(() => {
-      if (isFirst) discardStage(sql);
-      putPart(sql, stage, content);
-    });
-    return { type: 'staged', parts: stage.parts };
   }
 
   #answerFailure(input: Input, cause: unknown): Answer {
@@ -339,15 +337,14 @@ export class Account extends DurableObject<Env> {
         taken.push({ ...effects, saves: [] });
         return effects;
       };
+      const isBirth = input.type === 'commit' && this.#state.position === null;
       const effects = this.ctx.storage.transactionSync(() => {
-        const isStaged =
-          input.type === 'commit'
-            ? input.commit.staged !== undefined
-            : input.type === 'snapshot' && input.isStaged === true;
+        const isStaged = hasParts(input);
         if (isStaged) for (const content of readParts(this.ctx.storage.sql)) takeOne({ type: 'part', content });
         const last = takeOne(input);
         if (isStaged || input.type === 'snapshot') discardStage(this.ctx.storage.sql);
         if (input.type === 'snapshot') saveMeta(this.ctx.storage.sql, 'stale', 'false');
+        if (input.type === 'snapshot' || isBirth) saveShape(this.ctx.storage.sql);
         return last;
       });
       for (const session of sessions) this.#attach(session);

@@ -3,8 +3,9 @@
 import * as v from 'valibot';
 import { partContent } from '../../protocol/commit.ts';
 import { saveMeta } from './storage.ts';
-import type { PartContent } from '../../protocol/commit.ts';
-import type { StageHeld } from '../../core/receive.ts';
+import type { Answer, Delivery, PartContent } from '../../protocol/commit.ts';
+import type { Input } from '../../core/input.ts';
+import type { Reception, StageHeld } from '../../core/receive.ts';
 
 /** A stored value may hold 2 MB: a part is cut into pieces below that. */
 const pieceBytes = 1_000_000;
@@ -17,8 +18,28 @@ export function readStage(sql: SqlStorage): StageHeld | null {
   return meta === undefined ? null : v.parse(stageHeld, JSON.parse(meta.value));
 }
 
-/** Adds one part to `stage`, which counts it. The caller wraps it in a transaction. */
-export function putPart(sql: SqlStorage, stage: StageHeld, content: PartContent): void {
+/** Keeps a part aside, durably. */
+export function keepPart(
+  storage: DurableObjectStorage,
+  part: Extract<Reception, { type: 'stage' }>,
+  delivery: Delivery,
+): Answer {
+  const stage = { stage: 'stage' in delivery ? delivery.stage : '', term: delivery.term, parts: part.index + 1 };
+  storage.transactionSync(() => {
+    if (part.isFirst) discardStage(storage.sql);
+    putPart(storage.sql, stage, part.content);
+  });
+  return { type: 'staged', parts: stage.parts };
+}
+
+/** Whether the parts that are kept belong to this input. */
+export function hasParts(input: Input): boolean {
+  return input.type === 'commit'
+    ? input.commit.staged !== undefined
+    : input.type === 'snapshot' && input.isStaged === true;
+}
+
+function putPart(sql: SqlStorage, stage: StageHeld, content: PartContent): void {
   const bytes = new TextEncoder().encode(JSON.stringify(content));
   for (let at = 0, piece = 0; at < bytes.length; at += pieceBytes, piece += 1) {
     const data = bytes.slice(at, at + pieceBytes).buffer;

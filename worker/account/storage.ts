@@ -11,6 +11,7 @@ import { holdGrant, owe } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
 import { position as positionSchema } from '../../protocol/commit.ts';
 import { heldRelay, sharedRelays } from '../../protocol/relays.ts';
+import { rowShape } from '../../protocol/rows.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import * as log from '../log.ts';
@@ -184,7 +185,18 @@ export function linkVersionSince(sql: SqlStorage, version: number, now: number):
   return now;
 }
 
-type MetaName = 'position' | 'term' | 'stale' | 'link' | 'stage' | 'relays' | 'shared_relays';
+type MetaName = 'position' | 'term' | 'stale' | 'link' | 'stage' | 'relays' | 'shared_relays' | 'shape';
+
+/** Whether the rows stored are of an older shape than this code reads; those without a note are of the first. */
+export function isOutdated(sql: SqlStorage): boolean {
+  const [row] = sql.exec<{ value: string }>("select value from meta where name = 'shape'").toArray();
+  return Number(row?.value ?? 1) < rowShape;
+}
+
+/** All rows are of the shape that this code reads. */
+export function saveShape(sql: SqlStorage): void {
+  saveMeta(sql, 'shape', String(rowShape));
+}
 
 export function saveMeta(sql: SqlStorage, name: MetaName, value: string): void {
   sql.exec(
