@@ -1,5 +1,5 @@
 // The rows of a random account: what there is at first, and what may come, go and change.
-import { isHeld } from '../../core/holds.ts';
+import { holdsOf } from '../../core/holds.ts';
 import { clientSecret, gatewaySecret, id, ids, row, tokenRow } from './world.ts';
 import type { Input } from '../../core/input.ts';
 import type { State } from '../../core/state.ts';
@@ -116,7 +116,7 @@ export function resourceChange(b: number, c: number): WireRow {
   return changes[b % changes.length] ?? {};
 }
 
-/** Holds one of the devices, actors or resources, or lifts its hold. */
+/** Lifts the hold in force, or holds one of the devices, actors or resources: one at a time, so that most goes on. */
 export function toggleHold(state: State, a: number, b: number): Input {
   const targets = [
     { kind: 'client', letters: 'cli', count: clients },
@@ -126,6 +126,7 @@ export function toggleHold(state: State, a: number, b: number): Input {
   ] as const;
   const { kind, letters, count } = targets[a % targets.length] ?? targets[0];
   const target = { kind, id: id(letters, (b % count) + 1) };
-  if (isHeld(state, kind, target.id)) return { type: 'lift', target, by: 'test' };
+  const [held] = holdsOf(state);
+  if (held !== undefined) return { type: 'lift', target: held, by: 'test' };
   return { type: 'hold', hold: { ...target, at: state.now, by: 'test', reason: null } };
 }

@@ -1,0 +1,83 @@
+// The drawbacks that this product exists to end, one test each: see docs/spec.md.
+import { expect, test } from 'vitest';
+import { firstRows } from './support/random-rows.ts';
+import { RandomAccount } from './support/random-core.ts';
+
+test('[P15.759] [seed-2] after 10,000 random events an account holds what it would hold had it just woken, and nothing else', () => {
+  const { driven } = afterEvents(10_000);
+  const awake = sizesOf(driven.state);
+  driven.sleep();
+  expect(awake).toEqual(sizesOf(driven.state));
+}, 120_000);
+
+test('[P15.760] [seed-2] once its devices have left and what was owed to them has run out, an account holds nothing of them', () => {
+  const { driven } = afterEvents(10_000);
+  for (const sessionId of driven.state.sessions.keys()) driven.step({ type: 'closed', sessionId });
+  driven.now += 31 * 24 * 3_600_000;
+  driven.step({ type: 'tick' });
+  const { sessions, sessionOfDevice, announced, grants, grantsOfClient, grantsOfGateway, grantsOfResource } =
+    driven.state;
+  const perDevice = [sessions, sessionOfDevice, announced, grants, grantsOfClient, grantsOfGateway, grantsOfResource];
+  expect(perDevice.map(({ size }) => size)).toEqual([0, 0, 0, 0, 0, 0, 0]);
+  expect(driven.state.deadline).toBeNull();
+}, 120_000);
+
+/**
+ * An account whose devices come and go, ask and answer, while its policies and memberships are deleted and inserted again. It has
+ * never slept, since sleep would clear away whatever had been left behind.
+ */
+function afterEvents(count: number): RandomAccount {
+  const account = new RandomAccount();
+  const random = randomFrom(2);
+  const upTo = (max: number) => Math.floor(random() * max);
+  const { policies = [], actor_group_memberships: memberships = [] } = firstRows();
+  const edited = [
+    ...policies.map((row) => ({ table: 'policies', row, isThere: true })),
+    ...memberships.map((row) => ({ table: 'actor_group_memberships', row, isThere: true })),
+  ];
+  for (let event = 0; event < count; event += 1) {
+    const kind = kinds[upTo(kinds.length)] ?? 'connect';
+    const one = edited[upTo(edited.length)];
+    if (kind === 'edit' && one !== undefined) {
+      const { table, row } = one;
+      account.driven.commit(one.isThere ? { op: 'delete', table, old: row } : { op: 'insert', table, new: row });
+      one.isThere = !one.isThere;
+      // One second, and no multiple of three, by which the random account sleeps.
+    } else if (kind === 'time') account.happen([{ kind, a: 0, b: 1, c: 0 }]);
+    else account.happen([{ kind, a: upTo(41), b: upTo(41), c: upTo(41) }]);
+  }
+  const { sessions, grants } = account.driven.state;
+  expect([sessions.size > 0, grants.size > 0]).toEqual([true, true]);
+  return account;
+}
+
+const kinds = ['connect', 'connect', 'disconnect', 'request', 'request', 'answer', 'answer', 'edit', 'time'] as const;
+
+/** Of every map and set inside, by its path, how many entries it has; of what is kept for the living alone nothing. */
+function sizesOf(state: object): Record<string, number> {
+  const sizes: Record<string, number> = {};
+  const measure = (path: string, value: unknown) => {
+    if (value instanceof Map || value instanceof Set) {
+      sizes[path] = value.size;
+      if (value instanceof Map) for (const [key, inner] of value) measure(`${path}/${String(key)}`, inner);
+    } else if (typeof value === 'object' && value !== null && Object.getPrototypeOf(value) === Object.prototype) {
+      for (const [key, inner] of Object.entries(value)) measure(`${path}.${key}`, inner);
+    }
+  };
+  for (const [key, value] of Object.entries(state)) if (!boundedApart.has(key)) measure(key, value);
+  return sizes;
+}
+
+/** Kept in memory alone, within a bound that has a test of its own. */
+const boundedApart = new Set(['replacements']);
+
+/** Uniform in [0, 1), the same sequence for the same seed (mulberry32). */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state);
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed;
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
