@@ -1,5 +1,5 @@
-// A simulated client of generation A: knows the resources it was told of, asks for a flow, and offers a candidate to the
-// gateway it was given.
+// A simulated client of any generation: knows the resources and relays it was told of, asks for a flow, and offers a candidate to
+// the gateway it was given.
 import * as v from 'valibot';
 import { startDevice } from './device.ts';
 import type { Device, DeviceOptions } from './device.ts';
@@ -9,47 +9,81 @@ export type Client = {
   readonly device: Device;
   /** Ids of the resources it may use, as it was told. */
   readonly resources: ReadonlySet<string>;
-  /** Asks for a flow and returns the frame that answers it: flow_created or flow_creation_failed. */
+  /** Ids of the relays it holds, as it was told. */
+  readonly relays: ReadonlySet<string>;
+  /** Resources for which it has a connection: ended by `resource_deleted` alone. */
+  readonly connected: ReadonlySet<string>;
+  /** Asks for a flow and returns the frame that answers it. */
   readonly createFlow: (resourceId: string) => Promise<DeviceFrame>;
 };
 
 const resource = v.object({ id: v.string() });
-const init = v.object({ resources: v.array(resource) });
+const init = v.object({ resources: v.array(resource), relays: v.array(resource) });
 const flow = v.object({ resource_id: v.string() });
-const flowCreated = v.object({ gateway_id: v.string() });
+const created = v.object({ gateway_id: v.string(), resource_id: v.string() });
+const presence = v.object({ disconnected_ids: v.array(v.string()), connected: v.array(resource) });
 
-export async function startClient(options: Omit<DeviceOptions, 'role'>): Promise<Client> {
-  const resources = new Set<string>();
+type Beliefs = { readonly resources: Set<string>; readonly relays: Set<string>; readonly connected: Set<string> };
+
+export async function startClient(
+  options: Omit<DeviceOptions, 'role' | 'parameters' | 'joinPayload'>,
+): Promise<Client> {
+  const beliefs = { resources: new Set<string>(), relays: new Set<string>(), connected: new Set<string>() };
   let device: Device | null = null;
   const onFrame = (frame: DeviceFrame) => {
-    if (device !== null) react(device, resources, frame);
+    if (device !== null) react(device, beliefs, frame);
     options.onFrame?.(frame);
   };
   device = await startDevice({ ...options, role: 'client', onFrame });
-  for (const frame of device.frames) react(device, resources, frame);
-  const connected = device;
-  return { device, resources, createFlow: async (resourceId) => await createFlow(connected, resourceId) };
+  for (const frame of device.frames) react(device, beliefs, frame);
+  const open = device;
+  return { device, ...beliefs, createFlow: async (resourceId) => await createFlow(open, resourceId) };
+}
+
+/** The events that answer a request, by whether it was granted. */
+const answers = new Map([
+  ['flow_created', true],
+  ['authorization_created', true],
+  ['flow_creation_failed', false],
+  ['authorization_creation_failed', false],
+]);
+
+/** Whether a frame is the answer of a portal that granted a request. */
+export function isGranted({ event }: DeviceFrame): boolean {
+  return answers.get(event) === true;
 }
 
 async function createFlow(device: Device, resourceId: string): Promise<DeviceFrame> {
   const from = device.frames.length;
-  device.send('create_flow', { resource_id: resourceId, connected_gateway_ids: [] });
-  const isAnswer = ({ event, payload }: DeviceFrame) =>
-    (event === 'flow_created' || event === 'flow_creation_failed') && v.parse(flow, payload).resource_id === resourceId;
-  return await device.waitFor(`the answer to create_flow`, isAnswer, { from });
+  const event = device.generation === 'B' ? 'request_authorization' : 'create_flow';
+  device.send(event, { resource_id: resourceId, connected_gateway_ids: [] });
+  const isAnswer = (frame: DeviceFrame) =>
+    answers.has(frame.event) && v.parse(flow, frame.payload).resource_id === resourceId;
+  return await device.waitFor(`the answer to ${event}`, isAnswer, { from });
 }
 
-function react(device: Device, resources: Set<string>, { event, payload }: DeviceFrame): void {
+function react(device: Device, { resources, relays, connected }: Beliefs, frame: DeviceFrame): void {
+  const { event, payload } = frame;
   if (event === 'init') {
+    const told = v.parse(init, payload);
     resources.clear();
-    for (const { id } of v.parse(init, payload).resources) resources.add(id);
+    for (const { id } of told.resources) resources.add(id);
+    for (const { id } of told.relays) relays.add(id);
+    for (const id of connected) if (!resources.has(id)) connected.delete(id);
   } else if (event === 'resource_created_or_updated') {
     resources.add(v.parse(resource, payload).id);
   } else if (event === 'resource_deleted') {
     resources.delete(v.parse(v.string(), payload));
-  } else if (event === 'flow_created') {
+    connected.delete(v.parse(v.string(), payload));
+  } else if (event === 'relays_presence') {
+    const change = v.parse(presence, payload);
+    for (const id of change.disconnected_ids) relays.delete(id);
+    for (const { id } of change.connected) relays.add(id);
+  } else if (isGranted(frame)) {
+    const { gateway_id: gatewayId, resource_id: resourceId } = v.parse(created, payload);
+    connected.add(resourceId);
     const candidates = ['candidate:1 1 udp 2130706431 192.0.2.20 52625 typ host'];
-    const { gateway_id: gatewayId } = v.parse(flowCreated, payload);
-    device.send('broadcast_ice_candidates', { gateway_ids: [gatewayId], candidates });
+    if (device.generation === 'A') device.send('broadcast_ice_candidates', { gateway_ids: [gatewayId], candidates });
+    else device.send('new_gateway_ice_candidates', { gateway_id: gatewayId, candidates });
   }
 }

@@ -3,16 +3,23 @@
 import { randomBytes } from 'node:crypto';
 import { WebSocket } from 'ws';
 import { readFrame } from './strict.ts';
-import type { DeviceFrame } from './strict.ts';
-import type { Role } from '../protocol/roles.ts';
+import type { DeviceFrame, Generation } from './strict.ts';
+import type { SocketRole } from '../protocol/roles.ts';
 
 export type DeviceOptions = {
   /** Base address of the worker, http or https. */
   readonly url: string;
-  readonly role: Role;
+  readonly role: SocketRole;
+  /** A, July 2025, when left out. */
+  readonly generation?: Generation | undefined;
   readonly token: string;
-  readonly externalId: string;
-  readonly name: string;
+  /** Neither is sent by relays. */
+  readonly externalId?: string;
+  readonly name?: string;
+  /** Further parameters: where a relay can be reached. */
+  readonly parameters?: Readonly<Record<string, string>>;
+  /** Of the join: null for clients and gateways. */
+  readonly joinPayload?: unknown;
   /** Standard base64 of 32 bytes; a fresh one when left out, as at every start of a real program. */
   readonly publicKey?: string;
   /** Where the token travels: generation A puts it in the query, C and B in a header. */
@@ -22,7 +29,8 @@ export type DeviceOptions = {
 };
 
 export type Device = {
-  readonly role: Role;
+  readonly role: SocketRole;
+  readonly generation: Generation;
   readonly publicKey: string;
   /** Every accepted frame, in order. */
   readonly frames: readonly DeviceFrame[];
@@ -54,29 +62,41 @@ export class Refused extends Error {
   }
 }
 
-const heartbeatMs = 10_000;
+const heartbeatMs = { A: 30_000, C: 10_000, B: 10_000 } as const satisfies Record<Generation, number>;
+
+/** The word of the user agent that names the program. */
+const programs = {
+  A: { client: 'connlib/1.5.2', gateway: 'connlib/1.4.13', relay: 'relay/0.1.0' },
+  C: { client: 'headless-client/1.5.9', gateway: 'gateway/1.5.3', relay: 'relay/0.1.0' },
+  B: { client: 'headless-client/1.5.12', gateway: 'gateway/1.6.1', relay: 'relay/0.1.0' },
+} as const satisfies Record<Generation, Record<SocketRole, string>>;
 
 /** Connects, joins and returns once `init` has come. Throws {@link Refused} when the worker answers without an upgrade. */
 export async function startDevice(options: DeviceOptions): Promise<Device> {
   const publicKey = options.publicKey ?? randomBytes(32).toString('base64');
   const socket = await dial(options, publicKey);
   const device = attach(socket, options, publicKey);
+  await device.waitFor('the reply to its join', ({ event, ref }) => event === 'phx_reply' && ref === 0);
+  if (device.generation === 'B' && device.role !== 'relay') device.send('set_snownet_capabilities', { iceless: true });
   await device.waitFor('init', ({ event }) => event === 'init');
   return device;
 }
 
 async function dial(options: DeviceOptions, publicKey: string): Promise<WebSocket> {
-  const { role, token, externalId, name, tokenIn = 'query' } = options;
-  const url = new URL(`/${role}/websocket`, options.url.replace(/^http/, 'ws'));
+  const { role, generation = 'A', token, externalId, name, parameters = {} } = options;
+  const tokenIn = options.tokenIn ?? (generation === 'A' ? 'query' : 'header');
+  const path = generation === 'B' && role !== 'relay' ? `/${role}/v2/websocket` : `/${role}/websocket`;
+  const url = new URL(path, options.url.replace(/^http/, 'ws'));
   if (tokenIn === 'query') url.searchParams.set('token', token);
-  url.searchParams.set('external_id', externalId);
-  url.searchParams.set('name', name);
-  url.searchParams.set('public_key', publicKey);
-  const version = role === 'client' ? '1.5.2' : '1.4.13';
+  if (externalId !== undefined) url.searchParams.set('external_id', externalId);
+  if (name !== undefined) url.searchParams.set('name', name);
+  for (const [parameter, value] of Object.entries(parameters)) url.searchParams.set(parameter, value);
+  if (role !== 'relay') url.searchParams.set('public_key', publicKey);
+  const program = programs[generation][role];
   const socket = new WebSocket(url, {
     perMessageDeflate: false,
     headers: {
-      'user-agent': `Debian/12.0.0 connlib/${version} (x86_64; 6.1.0)`,
+      'user-agent': role === 'relay' && generation === 'A' ? program : `Debian/12.0.0 ${program} (x86_64; 6.1.0)`,
       ...(tokenIn === 'header' ? { 'x-authorization': `Bearer ${token}` } : {}),
     },
   });
@@ -96,7 +116,11 @@ async function dial(options: DeviceOptions, publicKey: string): Promise<WebSocke
 
 type Waiter = { readonly fits: (frame: DeviceFrame) => boolean; readonly resolve: (frame: DeviceFrame) => void };
 
-function attach(socket: WebSocket, { role, onFrame }: DeviceOptions, publicKey: string): Device {
+function attach(
+  socket: WebSocket,
+  { role, generation = 'A', joinPayload = null, onFrame }: DeviceOptions,
+  publicKey: string,
+): Device {
   const frames: DeviceFrame[] = [];
   const failures: string[] = [];
   const waiters = new Set<Waiter>();
@@ -107,9 +131,9 @@ function attach(socket: WebSocket, { role, onFrame }: DeviceOptions, publicKey: 
     socket.send(JSON.stringify({ topic, event, payload, ref }));
     return ref;
   };
-  const heartbeat = setInterval(() => sendOn('phoenix', 'heartbeat', {}), heartbeatMs);
+  const heartbeat = setInterval(() => sendOn('phoenix', 'heartbeat', {}), heartbeatMs[generation]);
   socket.on('message', (data: Buffer) => {
-    const read = readFrame(role, data.toString());
+    const read = readFrame(role, data.toString(), generation);
     if (read.type === 'dropped') {
       failures.push(read.reason);
       return;
@@ -125,9 +149,10 @@ function attach(socket: WebSocket, { role, onFrame }: DeviceOptions, publicKey: 
     });
   });
   socket.on('error', (cause) => failures.push(`socket: ${cause.message}`));
-  sendOn(role, 'phx_join', null);
+  sendOn(role, 'phx_join', joinPayload);
   return {
     role,
+    generation,
     publicKey,
     frames,
     failures,

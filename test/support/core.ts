@@ -148,10 +148,10 @@ export function joinGateway(driven: Drive, changes: object = {}): Effects {
   return driven.step({ type: 'joined', sessionId: 'gateway' });
 }
 
-export function createFlow(driven: Drive, resourceId = ids.resource): Effects {
+export function createFlow(driven: Drive, resourceId = ids.resource, sessionId = 'client'): Effects {
   const payload = { resource_id: resourceId, connected_gateway_ids: [] };
-  const event = isSecond(driven, 'client') ? 'request_authorization' : 'create_flow';
-  return driven.step({ type: 'message', sessionId: 'client', event, payload, ref: 1 });
+  const event = isSecond(driven, sessionId) ? 'request_authorization' : 'create_flow';
+  return driven.step({ type: 'message', sessionId, event, payload, ref: 1 });
 }
 
 /** The `ref` of the authorization that is asked for among `effects`. */
