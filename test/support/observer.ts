@@ -76,7 +76,7 @@ export class Observer {
       if (fields['gateway_public_key'] !== this.#keyOf.get(gateway)) this.#say(to, `is told an old key of ${gateway}`);
       this.#seeSecrets(to, to.publicKey, to.deviceId, gateway, fields, fields['preshared_key']);
     }
-    if (/ice_candidates$/.test(event) && !this.#told.has(`${to.deviceId}/${String(fields['gateway_id'])}`)) {
+    if (event.endsWith('ice_candidates') && !this.#told.has(`${to.deviceId}/${String(fields['gateway_id'])}`)) {
       this.#say(to, `is sent candidates of ${String(fields['gateway_id'])} before any flow through it (P10)`);
     }
   }
