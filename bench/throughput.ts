@@ -3,7 +3,6 @@
 // only receives and throws away; it is said clearly where it is missing. And decoding and assembling alone, on the same bytes.
 import { performance } from 'node:perf_hooks';
 import { randomUUID } from 'node:crypto';
-import { setTimeout as delay } from 'node:timers/promises';
 import { spawn } from 'node:child_process';
 import { createAssembler } from '../replicator/assemble.ts';
 import { createDecoder } from '../replicator/decode.ts';
@@ -11,6 +10,7 @@ import { createFirstAccount } from '../dev/first-account.ts';
 import { mintToken } from '../cli/mint-token.ts';
 import { startClient } from '../devices/client.ts';
 import { startTestSystem } from '../test/support/system.ts';
+import { untilConfirmed, walEnd } from './support/confirmed.ts';
 import { report } from './support/report.ts';
 import type { TestSystem } from '../test/support/system.ts';
 
@@ -26,7 +26,6 @@ const cases: readonly Case[] = [
 ];
 const changesOfCommit = 10;
 const resourcesOfAccount = 10;
-const slot = 'drawbridge_local';
 const peerSlot = 'bench_peer';
 const publication = 'drawbridge';
 
@@ -42,18 +41,18 @@ async function measure(test: TestSystem, { accounts, clients, changes }: Case): 
   const { db, system } = test;
   const accountIds = await createAccounts(test, accounts);
   const devices = await connectClients(test, accountIds[0] ?? '', clients);
-  await untilConfirmed(test, await walEnd(test));
+  await untilConfirmed(test.db, await walEnd(test.db));
   await system.killReplicator();
   await db.query(`select pg_create_logical_replication_slot($1, 'pgoutput')`, [peerSlot]);
   await makeChanges(test, accountIds, changes);
-  const end = await walEnd(test);
+  const end = await walEnd(db);
   const alone = await decodeAlone(test);
   const peer = await receiveOnly(system.databaseUrl, end, changes);
   await db.query('select pg_drop_replication_slot($1)', [peerSlot]);
 
   const began = performance.now();
   const started = system.startReplicator();
-  await untilConfirmed(test, end);
+  await untilConfirmed(db, end);
   const wholeMs = performance.now() - began;
   await started;
   await system.killReplicator();
@@ -115,7 +114,7 @@ async function connectClients({ db, system }: TestSystem, accountId: string, cou
     [accountId, actorId, count],
   );
   const token = await mintToken(db, system.tokenKeys, accountId, { type: 'client', actorId });
-  await untilConfirmed({ db }, await walEnd({ db }));
+  await untilConfirmed(db, await walEnd(db));
   return await Promise.all(
     Array.from({ length: count }, async (_, n) =>
       startClient({ url: system.workerUrl, token, externalId: `bench-${n + 1}`, name: 'bench', tokenIn: 'header' }),
@@ -133,23 +132,6 @@ async function makeChanges({ db }: Database, accountIds: readonly string[], chan
         commit;
       end loop;
     end $$`);
-}
-
-async function walEnd({ db }: Database): Promise<string> {
-  const { rows } = await db.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn');
-  return rows[0]?.lsn ?? '';
-}
-
-/** What is confirmed is durable in every object concerned. */
-async function untilConfirmed({ db }: Database, lsn: string): Promise<void> {
-  for (;;) {
-    const { rows } = await db.query<{ is_done: boolean }>(
-      `select confirmed_flush_lsn >= $1::pg_lsn as is_done from pg_replication_slots where slot_name = $2`,
-      [lsn, slot],
-    );
-    if (rows[0]?.is_done === true) return;
-    await delay(10);
-  }
 }
 
 /** The rate at which pg_recvlogical takes the same WAL. */

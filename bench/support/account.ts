@@ -70,16 +70,7 @@ export function rowsOf(size: Size): Rows {
       ...device(clients + n, `rack-${n}`, id('gateway', n)),
       group_id: id('site', n),
     })),
-    resources: each(resources, (n) => ({
-      id: id('resource', n),
-      account_id,
-      name: `Resource ${n}`,
-      address: `10.${n % 250}.${Math.floor(n / 250)}.0/24`,
-      address_description: null,
-      type: 'cidr',
-      ip_stack: null,
-      filters: '[]',
-    })),
+    resources: each(resources, resourceRow),
     resource_connections: each(resources, (n) => ({
       account_id,
       resource_id: id('resource', n),
@@ -116,6 +107,19 @@ function device(n: number, external_id: string, deviceId: string): WireRow {
 
 function each(count: number, make: (n: number) => WireRow): WireRow[] {
   return Array.from({ length: count }, (_, n) => make(n));
+}
+
+export function resourceRow(n: number): WireRow {
+  return {
+    id: id('resource', n),
+    account_id,
+    name: `Resource ${n}`,
+    address: `10.${n % 250}.${Math.floor(n / 250)}.0/24`,
+    address_description: null,
+    type: 'cidr',
+    ip_stack: null,
+    filters: '[]',
+  };
 }
 
 export function policy(n: number, group: number, resource: number, conditions: readonly string[] = []): WireRow {
