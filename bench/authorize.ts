@@ -29,6 +29,7 @@ const stored = new StoredMemberships();
 const state = emptyState(stored);
 let steps = 0;
 take({ type: 'snapshot', position: { epoch: 1, lsn: lsnToText(1n) }, rows: accountRows(), commits: [] });
+take({ type: 'shared-relays', set: { version: 1, relays: [] }, leaseMs: 365 * 86_400_000 });
 take({ type: 'shared-relays', set: { version: 1, relays: [] }, leaseMs: Number.MAX_SAFE_INTEGER });
 connect('gateway', id(6, 2), 'rack', { token: { id: id(6, 2), type: 'gateway_group', secret } });
 connect('client', id(6, 1), 'laptop', { token: { id: id(6, 1), type: 'client', secret } });

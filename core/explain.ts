@@ -42,10 +42,7 @@ export function explain(state: State, subject: Subject, resourceId: ResourceId):
 }
 
 function policyRows(state: State, resourceId: ResourceId): PolicyRow[] {
-  const rows = [...partners(state.tables.policiesOfResource, resourceId)].flatMap(
-    (policyId) => state.tables.rows.policies.get(policyId) ?? [],
-  );
-  return rows.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  return partners(state.tables.policiesOfResource, resourceId).toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
 function pathOf(state: State, subject: Subject, policy: PolicyRow): PolicyPath {

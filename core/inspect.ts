@@ -298,9 +298,8 @@ function pairsOf(state: State, of: AccessRequest['of']): [ClientId, ResourceId][
 /** The actors of every group that a policy gives the resource to. */
 function namedActors(state: State, resourceId: ResourceId): Set<ActorId> {
   const found = new Set<ActorId>();
-  for (const policyId of partners(state.tables.policiesOfResource, resourceId)) {
-    const groupId = state.tables.rows.policies.get(policyId)?.actor_group_id;
-    if (groupId === undefined) continue;
+  const policies = partners(state.tables.policiesOfResource, resourceId);
+  for (const groupId of new Set(policies.map((policy) => policy.actor_group_id))) {
     for (const actorId of allMembers(state.tables.memberships, groupId)) found.add(actorId);
   }
   return found;

@@ -2,7 +2,7 @@
 // changed. A resource whose sites, type or address changed is removed and added, for devices take it so.
 import { announce, announcedResource, withdraw } from './announced.ts';
 import { expectSession } from './due.ts';
-import { namedResources } from './access.ts';
+import { accessesOf, namedResources, subjectOf } from './access.ts';
 import { resourceInView } from './view.ts';
 import { must } from '../protocol/assert.ts';
 import { tunnelInterface } from './render.ts';
@@ -35,10 +35,11 @@ export function patchClient(
     patchInterface(state, session, announced, send);
     announced.until = Infinity;
   }
+  const accessTo = accessesOf(state, subjectOf(session));
   const added: ClientNews[] = [];
   for (const resourceId of inQuestion(state, session, announced, resources, interrupted)) {
     const before = announcedResource(announced, resourceId);
-    const { resource: after, until } = resourceInView(state, session, resourceId);
+    const { resource: after, until } = resourceInView(state, accessTo, resourceId);
     announced.until = Math.min(announced.until, until);
     const isInterrupted = interrupted.has(resourceId);
     if (before !== null && (after === null || isInterrupted || isReplaced(before, after, speech))) {

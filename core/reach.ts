@@ -79,8 +79,7 @@ function tokensInReach(state: State, touched: Touched) {
 }
 
 function groupsNaming(state: State, resourceId: ResourceId): Set<GroupId> {
-  const policyIds = partners(state.tables.policiesOfResource, resourceId);
-  return new Set(policyIds.flatMap((policyId) => state.tables.rows.policies.get(policyId)?.actor_group_id ?? []));
+  return new Set(partners(state.tables.policiesOfResource, resourceId).map((policy) => policy.actor_group_id));
 }
 
 /** Those who are awake in some of the groups, each once. */

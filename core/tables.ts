@@ -1,4 +1,5 @@
-// The account's rows, with the indexes that decisions and fan-out need. One copy of each row; indexes hold ids. All but the
+// The account's rows, with the indexes that decisions and fan-out need. One copy of each row; indexes hold ids, or the
+// row itself where every decision reads it. All but the
 // memberships are in memory; see memberships.ts for those.
 //
 // `put` and `remove` keep rows and indexes together; nothing else writes here. Rows that could not be read are remembered
@@ -11,7 +12,7 @@ import { unreachable } from '../protocol/assert.ts';
 import { isUnreadableValue } from '../protocol/commit.ts';
 import type { WireRow } from '../protocol/commit.ts';
 import type { Memberships, StoredMemberships } from './memberships.ts';
-import type { RowOf } from '../protocol/rows.ts';
+import type { PolicyRow, RowOf } from '../protocol/rows.ts';
 import type { TableName } from '../protocol/tables.ts';
 import type {
   ActorId,
@@ -19,7 +20,6 @@ import type {
   GatewayId,
   GroupId,
   IdentityId,
-  PolicyId,
   ResourceId,
   SiteId,
   TokenId,
@@ -39,8 +39,8 @@ export type Tables = {
   readonly memberships: Memberships;
   /** `table/key` of rows that do not fit their schema; of memberships only those that came since the state was made. */
   readonly unreadable: Set<string>;
-  readonly policiesOfResource: Pairs<ResourceId, PolicyId>;
-  readonly policiesOfGroup: Pairs<GroupId, PolicyId>;
+  readonly policiesOfResource: Pairs<ResourceId, PolicyRow>;
+  readonly policiesOfGroup: Pairs<GroupId, PolicyRow>;
   readonly sitesOfResource: Pairs<ResourceId, SiteId>;
   readonly resourcesOfSite: Pairs<SiteId, ResourceId>;
   readonly clientsOfActor: Pairs<ActorId, ClientId>;
@@ -185,8 +185,8 @@ function typed(table: TableName, row: TypedRow['row']): TypedRow {
 function index(tables: Tables, entry: TypedRow, isThere: boolean): void {
   switch (entry.table) {
     case 'policies':
-      pair(tables.policiesOfResource, entry.row.resource_id, entry.row.id, isThere);
-      pair(tables.policiesOfGroup, entry.row.actor_group_id, entry.row.id, isThere);
+      pair(tables.policiesOfResource, entry.row.resource_id, entry.row, isThere);
+      pair(tables.policiesOfGroup, entry.row.actor_group_id, entry.row, isThere);
       return;
     case 'resource_connections':
       pair(tables.sitesOfResource, entry.row.resource_id, entry.row.gateway_group_id, isThere);

@@ -1,6 +1,6 @@
 // What a client should know, as a pure function of the state: the whole of it is `init`, and what is pushed later is the
 // difference of two views.
-import { accessOf, namedResources, subjectOf } from './access.ts';
+import { accessesOf, namedResources, subjectOf } from './access.ts';
 import { clientResource, tunnelInterface } from './render.ts';
 import type { Announced, ClientSession, State } from './state.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
@@ -12,8 +12,9 @@ export function clientView(state: State, session: ClientSession): Announced | nu
   if (row === undefined) return null;
   const resources: ClientResource[] = [];
   let until = Infinity;
+  const accessTo = accessesOf(state, subjectOf(session));
   for (const resourceId of [...namedResources(state, session.actorId)].sort()) {
-    const seen = resourceInView(state, session, resourceId);
+    const seen = resourceInView(state, accessTo, resourceId);
     if (seen.resource !== null) resources.push(seen.resource);
     until = Math.min(until, seen.until);
   }
@@ -24,10 +25,10 @@ export function clientView(state: State, session: ClientSession): Announced | nu
 /** One resource of the view, null when the client may not know of it, and when that may change by time alone. */
 export function resourceInView(
   state: State,
-  session: ClientSession,
+  accessTo: ReturnType<typeof accessesOf>,
   resourceId: ResourceId,
 ): { readonly resource: ClientResource | null; readonly until: number } {
-  const access = accessOf(state, subjectOf(session), resourceId);
+  const access = accessTo(resourceId);
   const resource = access.type === 'granted' ? clientResource(state, resourceId) : null;
   return { resource, until: access.until };
 }

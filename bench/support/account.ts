@@ -165,6 +165,7 @@ export class Driven {
 
   snapshot(rows: Rows): void {
     this.take({ type: 'snapshot', position: { epoch: 1, lsn: lsnToText(this.#lsn) }, rows, commits: [] });
+    this.take({ type: 'shared-relays', set: { version: 1, relays: [] }, leaseMs: 365 * 86_400_000 });
   }
 
   commit(...changes: readonly object[]): Effects {
