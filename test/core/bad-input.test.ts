@@ -4,6 +4,8 @@ import { expect, test } from 'vitest';
 import fc from 'fast-check';
 import { driveWithFlow, lines } from '../support/core.ts';
 import { id, ids } from '../support/world.ts';
+import { fromClient } from '../../protocol/device/client.ts';
+import { fromGateway } from '../../protocol/device/gateway.ts';
 import { speaking } from '../support/generations.ts';
 import type { Drive } from '../support/core.ts';
 
@@ -22,6 +24,7 @@ const valid = {
     request_authorization: { resource_id: foreign, connected_gateway_ids: [] },
     resolve_device_pool_domain: { resource_id: foreign, domain: 'peer.example' },
     set_snownet_capabilities: { iceless: true },
+    no_relays: {},
   },
   gateway: {
     flow_authorized: { ref: `${foreign}.0` },
@@ -29,6 +32,7 @@ const valid = {
     broadcast_invalidated_ice_candidates: { client_ids: [foreign], candidates: [candidate] },
     authorization_created: { ref: `${foreign}.0` },
     set_snownet_capabilities: { iceless: true },
+    no_relays: {},
   },
 } as const;
 
@@ -59,7 +63,40 @@ function send(driven: Drive, { sessionId, event }: Message, payload: unknown): {
   return { said: lines(effects), saved: effects.saves.length };
 }
 
-test.each(messages)(
+const withFields = messages.filter(({ payload }) => Object.keys(payload).length > 0);
+
+test('[P12.103] every message that a device may send is tried with bad input', () => {
+  const tried = (sessionId: Message['sessionId']) =>
+    messages.flatMap((message) => (message.sessionId === sessionId ? [message.event] : [])).toSorted();
+  expect(tried('client')).toEqual(Object.keys(fromClient).toSorted());
+  expect(tried('gateway')).toEqual(Object.keys(fromGateway).toSorted());
+});
+
+test.each(messages)('[P12.104] $event of a $sessionId whose payload is no object is an unknown message', (message) => {
+  const driven = driveFor(message);
+  for (const payload of [null, 'text', 7, true, undefined]) {
+    expect(send(driven, message, payload)).toEqual({ said: [`${message.sessionId} reply unknown_message`], saved: 0 });
+  }
+});
+
+test.each(withFields)(
+  '[P15.101] $event of a $sessionId with a field that is too large is an unknown message',
+  (message) => {
+    const driven = driveFor(message);
+    for (const [field, value] of Object.entries(message.payload)) {
+      const tooLong = 'x'.repeat(70_000);
+      const tooMany: unknown[] = Array.from({ length: 1001 }, () => (field === 'candidates' ? candidate : foreign));
+      for (const large of [tooLong, tooMany, ...(Array.isArray(value) ? [[tooLong]] : [])]) {
+        expect([field, send(driven, message, { ...message.payload, [field]: large })]).toEqual([
+          field,
+          { said: [`${message.sessionId} reply unknown_message`], saved: 0 },
+        ]);
+      }
+    }
+  },
+);
+
+test.each(withFields)(
   '[P12.6] $event of a $sessionId with a field missing or of another type is an unknown message',
   (message) => {
     const driven = driveFor(message);
@@ -79,13 +116,11 @@ test.each(messages)(
       }),
       { seed: 12, numRuns: 60 },
     );
-    for (const payload of [null, 'text', 7, [], undefined]) {
-      expect(send(driven, message, payload).said).toEqual([`${message.sessionId} reply unknown_message`]);
-    }
+    expect(send(driven, message, []).said).toEqual([`${message.sessionId} reply unknown_message`]);
   },
 );
 
-test.each(messages)(
+test.each(withFields)(
   '[P12.7] $event of a $sessionId that names another account changes nothing and reaches nobody',
   (message) => {
     const expected: Record<string, string[]> = {
