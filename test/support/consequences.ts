@@ -21,6 +21,8 @@ const disabled = { disabled_at: '2026-01-01 00:00:00+00' };
 const secretOf = (tokenId: string) => tokenRow('client', tokenId, 'x'.repeat(32));
 const condition = (property: string, operator: string, ...values: string[]) =>
   JSON.stringify({ property, operator, values });
+const verified = { verified_at: '2026-01-01 00:00:00+00', verified_by: 'actor' };
+const unverified = { verified_at: null, verified_by: null };
 const isVerified = condition('client_verified', 'is', 'true');
 /** 1970-01-01 is a Thursday; the tests' clock starts at 00:16:40 UTC on it. */
 const untilOne = condition('current_utc_datetime', 'is_in_day_of_week_time_ranges', 'R/00:00-01:00/UTC');
@@ -46,7 +48,7 @@ const tokenWithIdentity = { identity_id: id('iden') };
 const dns = { type: 'dns', address: 'db.example.com', ip_stack: 'dual' };
 const secondPolicy = { id: id('pol', 2), actor_group_id: group2 };
 function withSecondGroup(rows: Rows): void {
-  rows.actor_groups?.push(row('actor_groups', { id: group2 }));
+  rows.actor_groups?.push(row('actor_groups', { id: group2, name: 'Sales' }));
   rows.actor_group_memberships?.push(row('actor_group_memberships', { id: id('mem', 2), group_id: group2 }));
 }
 
@@ -74,13 +76,13 @@ export const consequences: Readonly<Record<string, Line>> = {
   'actor-renamed': edit(update('actors', { name: 'Other' })),
   'actor-deleted': edit(remove('clients'), remove('tokens'), remove('actor_group_memberships'), remove('actors')),
   'actor-inserted': edit(insert('actors', { id: id('act', 2) })),
-  'group-inserted': edit(insert('actor_groups', { id: group2 })),
+  'group-inserted': edit(insert('actor_groups', { id: group2, name: 'Sales' })),
   'group-renamed': edit(update('actor_groups', { name: 'Other' })),
   'group-deleted': edit(remove('policies'), remove('actor_group_memberships'), remove('actor_groups')),
   'membership-deleted': edit(remove('actor_group_memberships')),
   'membership-inserted': {
     rows: (rows) => {
-      rows.actor_groups?.push(row('actor_groups', { id: group2 }));
+      rows.actor_groups?.push(row('actor_groups', { id: group2, name: 'Sales' }));
       addAnother(rows, { actor_group_id: group2 });
     },
     ...edit(insert('actor_group_memberships', { id: id('mem', 2), group_id: group2 })),
@@ -108,7 +110,9 @@ export const consequences: Readonly<Record<string, Line>> = {
   'token-extended': edit(update('tokens', { expires_at: '2200-01-01 00:00:00+00' })),
   'site-token-deleted': edit({ op: 'delete', table: 'tokens', old: worldRows().tokens?.[1] }),
   'client-deleted': edit(remove('clients')),
-  'client-inserted': edit(insert('clients', { id: id('cli', 2), external_id: 'phone' })),
+  'client-inserted': edit(
+    insert('clients', { id: id('cli', 2), external_id: 'phone', ipv4: '100.64.0.4', ipv6: 'fd00:2021:1111::4' }),
+  ),
   'client-renamed': edit(update('clients', { name: 'Other' })),
   'client-moved': {
     rows: (rows) => rows.actors?.push(row('actors', { id: id('act', 2) })),
@@ -117,19 +121,21 @@ export const consequences: Readonly<Record<string, Line>> = {
   'client-address': edit(update('clients', { ipv4: '100.64.7.7' })),
   'client-verified': {
     rows: (rows) => addAnother(rows, { conditions: [isVerified] }),
-    ...edit(update('clients', { verified_at: '2026-01-01 00:00:00+00' })),
+    ...edit(update('clients', verified, unverified)),
   },
   'client-unverified': {
     rows: (rows) => {
-      rows.clients = [row('clients', { verified_at: '2026-01-01 00:00:00+00' })];
+      rows.clients = [row('clients', verified)];
       rows.policies = [row('policies', { conditions: [isVerified] })];
     },
-    ...edit(update('clients', { verified_at: null }, { verified_at: '2026-01-01 00:00:00+00' })),
+    ...edit(update('clients', unverified, verified)),
   },
   'gateway-deleted': edit(remove('gateways')),
-  'gateway-inserted': edit(insert('gateways', { id: id('gw', 2), external_id: 'rack-2' })),
+  'gateway-inserted': edit(
+    insert('gateways', { id: id('gw', 2), external_id: 'rack-2', ipv4: '100.64.0.5', ipv6: 'fd00:2021:1111::5' }),
+  ),
   'gateway-moved': {
-    rows: (rows) => rows.gateway_groups?.push(row('gateway_groups', { id: id('site', 2) })),
+    rows: (rows) => rows.gateway_groups?.push(row('gateway_groups', { id: id('site', 2), name: 'Branch' })),
     ...edit(update('gateways', { group_id: id('site', 2) })),
   },
   'gateway-address': edit(update('gateways', { ipv4: '100.64.7.8' })),
@@ -141,7 +147,7 @@ export const consequences: Readonly<Record<string, Line>> = {
     { op: 'delete', table: 'tokens', old: worldRows().tokens?.[1] },
     remove('gateway_groups'),
   ),
-  'site-inserted': edit(insert('gateway_groups', { id: id('site', 2) })),
+  'site-inserted': edit(insert('gateway_groups', { id: id('site', 2), name: 'Branch' })),
   'resource-renamed': edit(update('resources', { name: 'Other' })),
   'resource-description': edit(update('resources', { address_description: 'Other' })),
   'resource-address': edit(update('resources', { address: '10.8.0.0/24' })),
@@ -174,13 +180,13 @@ export const consequences: Readonly<Record<string, Line>> = {
   'connection-deleted': edit(remove('resource_connections')),
   'connection-deleted-other': {
     rows: (rows) => {
-      rows.gateway_groups?.push(row('gateway_groups', { id: id('site', 2) }));
+      rows.gateway_groups?.push(row('gateway_groups', { id: id('site', 2), name: 'Branch' }));
       rows.resource_connections?.push(row('resource_connections', { gateway_group_id: id('site', 2) }));
     },
     ...edit(remove('resource_connections')),
   },
   'connection-inserted': {
-    rows: (rows) => rows.gateway_groups?.push(row('gateway_groups', { id: id('site', 2) })),
+    rows: (rows) => rows.gateway_groups?.push(row('gateway_groups', { id: id('site', 2), name: 'Branch' })),
     ...edit(insert('resource_connections', { gateway_group_id: id('site', 2) })),
   },
   'connection-rewritten': edit(remove('resource_connections'), insert('resource_connections')),
@@ -204,7 +210,7 @@ export const consequences: Readonly<Record<string, Line>> = {
   'policy-inserted-same': { rows: withSecondGroup, ...edit(insert('policies', secondPolicy)) },
   'policy-description': edit(update('policies', { description: 'Other' })),
   'policy-group': {
-    rows: (rows) => rows.actor_groups?.push(row('actor_groups', { id: group2 })),
+    rows: (rows) => rows.actor_groups?.push(row('actor_groups', { id: group2, name: 'Sales' })),
     ...edit(update('policies', { actor_group_id: group2 })),
   },
   'policy-resource': {
@@ -212,9 +218,7 @@ export const consequences: Readonly<Record<string, Line>> = {
     ...edit(update('policies', { resource_id: another })),
   },
   'policy-conditions': edit(update('policies', { conditions: [isVerified] })),
-  'policy-conditions-met': edit(
-    update('policies', { conditions: [condition('remote_ip', 'is_in_cidr', '203.0.113.0/24')] }),
-  ),
+  'policy-conditions-met': edit(update('policies', { conditions: [condition('client_verified', 'is', 'false')] })),
   'policy-rewritten': edit(remove('policies'), insert('policies', { id: id('pol', 5) })),
   'policies-truncated': edit({ op: 'truncate', table: 'policies' }),
   'window-closes': {
