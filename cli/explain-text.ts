@@ -75,8 +75,8 @@ const sources: Readonly<Record<Source, string>> = {
   session: 'of its live connection',
   flow: 'of its newest flow, since it is not connected',
   given: 'as given',
-  longest: "not known; of its actor's tokens the one that lasts longest was taken, --token gives another",
-  unknown: 'unknown, so that no condition on it holds',
+  longest: "assumed: of its actor's tokens the one that lasts longest, --token names another",
+  unknown: 'unknown',
 };
 
 function factLines({ facts, connection }: ExplainAnswer, name: (id: string) => string): string[] {
@@ -101,7 +101,7 @@ function factLines({ facts, connection }: ExplainAnswer, name: (id: string) => s
 
 function valueOf(fact: { readonly value: string | null; readonly source: Source }, property: string): string {
   if (fact.value !== null) return `${printable(fact.value)}; ${sources[fact.source]}`;
-  const origin = fact.source === 'unknown' ? '' : ` ${sources[fact.source]}`;
+  const origin = fact.source === 'unknown' ? '' : ` (${sources[fact.source]})`;
   return `unknown${origin}, so that no condition on ${property} holds`;
 }
 
