@@ -67,6 +67,7 @@ test('[P10.702] a gateway whose edge has been silent is not chosen, and its edge
   expect(await gateway.next()).toContain('"init"');
   const { device: client } = await join('client');
   await pretend({ acceptedAt: 0 });
+  await evictDurableObject(account());
   client.send({ topic: 'client', event: 'create_flow', payload: flowRequest, ref: 1 });
   expect(await client.frame()).toMatchObject({ event: 'flow_creation_failed', payload: { reason: 'offline' } });
   expect((await gateway.closed).code).toBe(1012);
@@ -77,6 +78,7 @@ test('[P15.707] an alarm drops sessions whose edge has been silent, and leaves t
   const client = await dialAsEdge(clientHello());
   const gateway = await dialAsEdge(gatewayHello({ version: 1 }));
   await pretend({ acceptedAt: 0 });
+  await evictDurableObject(account());
   await runDurableObjectAlarm(account());
   expect((await client.closed).code).toBe(1012);
   expect(await account().status()).toMatchObject({ clients: 0, gateways: 1 });

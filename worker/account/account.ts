@@ -15,7 +15,6 @@ import {
   closeSocket,
   dropSocket,
   openSessions,
-  openSockets,
   performSend,
   sessionIdOf,
   socketOf,
@@ -172,7 +171,7 @@ export class Account extends DurableObject<Env> {
     const admission = await this.#admit(hello, Date.now() + tokenWaitMsMax);
     if (!(admission instanceof WebSocket)) return Response.json(admission);
     // A relay is back before anyone is told that it was gone.
-    const redialMs = hello.role === 'relay' ? 1000 : link.redialMsFor(openSockets(this.ctx).length);
+    const redialMs = hello.role === 'relay' ? 1000 : link.redialMsFor(this.#state.sessions.size);
     const welcome = JSON.stringify({ version: link.linkVersion, redialMs } satisfies link.Welcome);
     return new Response(null, { status: 101, webSocket: admission, headers: { [link.welcomeHeader]: welcome } });
   }

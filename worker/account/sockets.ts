@@ -45,12 +45,22 @@ export function attach(socket: WebSocket, session: AnySession): void {
 
 function store(socket: WebSocket, session: AnySession, link: LinkFacts): void {
   socket.serializeAttachment({ version: 2, link, session } satisfies v.InferInput<typeof attachment>);
+  read.set(socket, { link, session });
 }
 
+export type SocketFacts = { readonly session: AnySession; readonly link: LinkFacts };
+
+/** What was read or written last, while the object is awake: messages come far more often than facts change. */
+const read = new WeakMap<WebSocket, SocketFacts>();
+
 /** What is stored with a socket; null when it cannot be read. */
-export function factsOf(socket: WebSocket): { readonly session: AnySession; readonly link: LinkFacts } | null {
+export function factsOf(socket: WebSocket): SocketFacts | null {
+  const known = read.get(socket);
+  if (known !== undefined) return known;
   const parsed = v.safeParse(attachment, socket.deserializeAttachment());
-  return parsed.success ? parsed.output : null;
+  if (!parsed.success) return null;
+  read.set(socket, parsed.output);
+  return parsed.output;
 }
 
 export function socketOf(ctx: DurableObjectState, sessionId: string): WebSocket | null {
