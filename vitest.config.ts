@@ -8,6 +8,10 @@ import { defineConfig } from 'vitest/config';
 const inProcess = { testTimeout: 30_000 };
 const withProcesses = { testTimeout: 60_000, hookTimeout: 60_000 };
 
+// Worker tests have no Postgres: nothing listens there, so what is to be written back waits.
+process.env['CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_EDGE_DATABASE'] ??=
+  'postgres://nobody:none@127.0.0.1:1/none';
+
 export default defineConfig({
   test: {
     silent: 'passed-only',

@@ -129,8 +129,21 @@ export function accountProblem({ lane, ...account }: AccountRow, object: StatusA
   if (unreadableRows.length > 0) {
     return `rows that cannot be read grant nothing (${unreadableRows.join(', ')}): correct them, or update the worker`;
   }
-  if (clonedDevices.length === 0) return null;
+  if (clonedDevices.length === 0) return writeBackProblem(object);
   return `several programs connect by turns under one external_id (devices ${clonedDevices.join(', ')}): give each its own`;
+}
+
+/** What keeps the ledger of flows from Postgres; a flush that has failed once is no problem yet. */
+function writeBackProblem({ writeBack }: StatusAnswer): string | null {
+  const { isConfigured, failures, isFull, refused, waiting } = writeBack;
+  const full = isFull ? ', and no new flow is granted until some are' : '';
+  if (!isConfigured)
+    return `its worker has no database to write ${waiting} records of the ledger to${full}: bind EDGE_DATABASE`;
+  if (failures > 2 || isFull) {
+    return `${waiting} records of the ledger wait for Postgres after ${failures} failed attempts${full}: look at write_back_failed in the worker`;
+  }
+  if (refused === 0) return null;
+  return `Postgres refuses ${refused} records of the ledger: look at record_refused in the worker`;
 }
 
 function keyProblem(settings: Settings): string | null {

@@ -1,13 +1,15 @@
 // One change of the stream into the tables. The old row that Postgres sent must be the row held: any difference means that
 // something was lost on the way, and the caller must throw this state away and ask for a snapshot.
+import * as v from 'valibot';
 import { clear, held, isUnreadable, keysHeld, put, putUnreadable, readRow, remove, rowKey } from './tables.ts';
 import { touch } from './touched.ts';
-import { tableNames } from '../protocol/tables.ts';
+import { ledgerTable, tableNames } from '../protocol/tables.ts';
+import { flowId } from '../protocol/ids.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Change, WireRow } from '../protocol/commit.ts';
 import type { Effects } from './effect.ts';
 import type { ResourceRow, RowOf } from '../protocol/rows.ts';
-import type { TableName } from '../protocol/tables.ts';
+import type { StreamedTable, TableName } from '../protocol/tables.ts';
 import type { Tables, TypedRow } from './tables.ts';
 import type { Touched } from './touched.ts';
 
@@ -24,7 +26,7 @@ export function applyChanges(tables: Tables, changes: readonly Change[], touched
 /** Puts `rows` of a snapshot and notes them in `keys` as `table/key`; adds saves for what differs, and what that touches. */
 export function applyRows(
   tables: Tables,
-  rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>,
+  rows: Readonly<Partial<Record<StreamedTable, readonly WireRow[]>>>,
   keys: Set<string>,
   touched: Touched,
   effects: Effects,
@@ -49,6 +51,10 @@ export function removeOthers(tables: Tables, keys: ReadonlySet<string>, touched:
 
 function applyChange(tables: Tables, change: Change, touched: Touched, effects: Effects): void {
   const { table } = change;
+  if (table === ledgerTable) {
+    touchFlow(change, touched);
+    return;
+  }
   switch (change.op) {
     case 'insert': {
       const key = keyOf(table, change.new);
@@ -77,6 +83,14 @@ function applyChange(tables: Tables, change: Change, touched: Touched, effects: 
     }
   }
   unreachable(change);
+}
+
+/** Of the ledger the stream has only what ends: a row that is inserted, or changed and still live, opens nothing. */
+function touchFlow(change: Change, touched: Touched): void {
+  if (change.op === 'truncate') touched.everyFlow = true;
+  if (change.op !== 'delete') return;
+  const id = v.safeParse(flowId, change.old['id']);
+  if (id.success) touched.flows.add(id.output);
 }
 
 function putWireRow(

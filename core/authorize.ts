@@ -2,6 +2,7 @@
 import { accessOf, subjectOf } from './access.ts';
 import { chooseGateway } from './choose-gateway.ts';
 import { expiryToTell } from './expiry.ts';
+import { isLedgerFull } from './ledger.ts';
 import type { ClientSession, GatewaySession, State } from './state.ts';
 import type { Env } from './env.ts';
 import type { GatewayId, PolicyId, ResourceId } from '../protocol/ids.ts';
@@ -30,7 +31,7 @@ export function authorize(
   gateways: { readonly preferred: readonly GatewayId[]; readonly excluded: readonly GatewayId[] },
   env: Env,
 ): Decision {
-  if (state.stale) return { type: 'deny', reason: 'offline' };
+  if (state.stale || isLedgerFull(state)) return { type: 'deny', reason: 'offline' };
   const access = accessOf(state, subjectOf(client), resourceId);
   if (access.type === 'not_found') return { type: 'deny', reason: 'not_found' };
   const forbidden = { type: 'deny', reason: 'forbidden' } as const;

@@ -74,6 +74,11 @@ function isStanding(state: State, grant: LiveGrant, touched: Touched, effects: E
     touched.readdressed.has(grant.resourceId) ||
     touched.rekeyed.has(grant.clientId) ||
     touched.rekeyed.has(grant.gatewayId);
+  if (touched.everyFlow || touched.flows.has(grant.flowId)) {
+    const cause = { table: 'flows', id: grant.flowId, commit: effects.because?.lsn ?? null };
+    endGrant(state, grant, effects, cause);
+    return false;
+  }
   if (!isVoid) return judge(state, grant, effects) !== null;
   endGrant(state, grant, effects);
   return false;

@@ -1,16 +1,31 @@
 // Everything an account's object may be told to do. Saves come first and are one transaction; sends follow in order.
 import type { CloseCause } from '../protocol/reasons.ts';
+import type { Change, Position, WireRow } from '../protocol/commit.ts';
+import type { Denial, FlowRecord } from '../protocol/write-back.ts';
 import type { Hold } from '../protocol/holds.ts';
 import type { FlowId } from '../protocol/ids.ts';
+import type { LedgerMarks } from './ledger.ts';
+import type { LsnText } from '../protocol/lsn.ts';
 import type { Grant, RelaySession, Session } from './state.ts';
 import type { HeldRelay, SharedRelays } from '../protocol/relays.ts';
-import type { Position, WireRow } from '../protocol/commit.ts';
 import type { Ref } from '../protocol/framing.ts';
 import type { Refusal } from '../protocol/link.ts';
 import type { SocketRole } from '../protocol/roles.ts';
 import type { TableName } from '../protocol/tables.ts';
 import type { ToClient } from '../protocol/device/to-client.ts';
 import type { ToGateway } from '../protocol/device/to-gateway.ts';
+
+/** What of the ledger of flows Postgres does not have yet. */
+export type LedgerSave =
+  /** A record of the ledger whose grant is gone, and that Postgres does not have. */
+  | { readonly type: 'put-record'; readonly record: FlowRecord }
+  /** Those with a revision up to `through`. */
+  | { readonly type: 'delete-records'; readonly through: number }
+  /** A record that Postgres does not take. */
+  | { readonly type: 'put-refused'; readonly record: FlowRecord; readonly reason: string }
+  | { readonly type: 'put-denial'; readonly key: string; readonly denial: Denial }
+  | { readonly type: 'delete-denial'; readonly key: string }
+  | { readonly type: 'put-ledger'; readonly marks: LedgerMarks };
 
 export type Save =
   | { readonly type: 'put-row'; readonly table: TableName; readonly key: string; readonly row: WireRow }
@@ -20,6 +35,7 @@ export type Save =
   | { readonly type: 'delete-grant'; readonly flowId: FlowId }
   | { readonly type: 'put-hold'; readonly hold: Hold }
   | { readonly type: 'delete-hold'; readonly kind: Hold['kind']; readonly id: string }
+  | LedgerSave
   | { readonly type: 'put-position'; readonly position: Position }
   | { readonly type: 'put-session'; readonly session: Session | RelaySession }
   | { readonly type: 'put-relays'; readonly version: number; readonly relays: readonly HeldRelay[] }
@@ -44,8 +60,13 @@ export type Admission =
   | { readonly type: 'admitted'; readonly session: Session | RelaySession }
   | { readonly type: 'refused'; readonly refusal: Refusal };
 
+/** The commits that a step applies, and where the last of them ends; null when time or a device asks for the step. */
+export type Because = { readonly lsn: LsnText; readonly changes: readonly Change[] } | null;
+
 /** What one input leads to. */
 export type Effects = {
+  /** Why anything ends in this step. */
+  readonly because: Because;
   readonly saves: Save[];
   readonly sends: Send[];
   /** Things worth a log line, without row contents. */
@@ -59,6 +80,15 @@ export type Effects = {
   isLeaseDue: boolean;
 };
 
-export function noEffects(): Effects {
-  return { saves: [], sends: [], notes: [], admission: null, done: null, wakeAt: null, isLeaseDue: false };
+export function noEffects(because: Because = null): Effects {
+  return {
+    because,
+    saves: [],
+    sends: [],
+    notes: [],
+    admission: null,
+    done: null,
+    wakeAt: null,
+    isLeaseDue: false,
+  };
 }

@@ -18,11 +18,13 @@ import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
 import { expiryToTell, renewalAt } from './expiry.ts';
 import { flowLogsToken } from './flow-logs.ts';
+import { recordDenial } from './ledger.ts';
 import { secretsOf } from './secrets.ts';
 import { must } from '../protocol/assert.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import type { ClientSession, GatewaySession, LiveGrant, State } from './state.ts';
 import type { Effects } from './effect.ts';
+import type { EndCause } from '../protocol/write-back.ts';
 import type { Env } from './env.ts';
 import type { FromClient } from '../protocol/device/client.ts';
 import type { FromGateway } from '../protocol/device/gateway.ts';
@@ -43,7 +45,7 @@ export function createFlow(state: State, client: ClientSession, request: CreateF
       askFor(state, existing, client, gateway, existing.question?.givenUp ?? [], effects, env);
       return;
     }
-    if (gateway === null) endGrant(state, existing, effects);
+    if (gateway === null) endGrant(state, existing, effects, unreachableGateway(existing));
   }
   grantAnew(state, client, resourceId, { preferred, excluded: [] }, effects, env);
 }
@@ -161,9 +163,14 @@ export function giveUp(state: State, grant: LiveGrant, effects: Effects, env: En
     return;
   }
   const excluded = [...(grant.question?.givenUp ?? []), grant.gatewayId];
-  endGrant(state, grant, effects);
+  endGrant(state, grant, effects, unreachableGateway(grant));
   const client = clientSession(state, grant.clientId);
   if (client !== null) grantAnew(state, client, grant.resourceId, { preferred: [], excluded }, effects, env);
+}
+
+/** Why a flow ends whose gateway does not answer. */
+function unreachableGateway({ gatewayId }: LiveGrant): EndCause {
+  return { table: 'gateways', id: gatewayId, commit: null };
 }
 
 function grantAnew(
@@ -176,6 +183,7 @@ function grantAnew(
 ): void {
   const decision = authorize(state, client, resourceId, gateways, env);
   if (decision.type === 'deny') {
+    recordDenial(state, client, resourceId, decision.reason, effects);
     const violated = decision.reason === 'forbidden' ? { violated_properties: [...decision.violatedProperties] } : {};
     const failure = { resource_id: resourceId, reason: decision.reason, ...violated };
     tellClient(effects, client, { type: 'flow_failed', failure });

@@ -2,22 +2,28 @@
 // to its gateway and its client, until the expiry that the gateway knew.
 import { bytesToHex } from './encoding.ts';
 import { clientSession, gatewaySession } from './state.ts';
+import { causeOf } from './cause.ts';
 import { expectGrant, setDue } from './due.ts';
 import { clientAwayMsMax } from './expiry.ts';
+import { endedRecord, keepRecord, marked, noteUnflushed, toldRecord } from './ledger.ts';
 import * as v from 'valibot';
 import { wake } from './memberships.ts';
 import { flowId } from '../protocol/ids.ts';
 import { gatewaySpeech } from '../protocol/device/generations.ts';
 import { tellGateway } from './tell.ts';
 import type { ClientId, FlowId, GatewayId, ResourceId } from '../protocol/ids.ts';
+import type { EndCause, FlowRecord, Told } from '../protocol/write-back.ts';
 import type { Effects } from './effect.ts';
 import type { GatewaySession, Grant, LiveGrant, OwedReject, State, grantPair } from './state.ts';
 import type { Hashes } from './hashes.ts';
 
-/** Adds or replaces `grant`, in memory and in storage. */
-export function putGrant(state: State, grant: Grant, effects: Effects): void {
-  holdGrant(state, grant);
-  effects.saves.push({ type: 'put-grant', grant });
+/** Adds or replaces `grant`, in memory and in storage, with its record in the ledger. Returns it as it is kept. */
+export function putGrant<G extends Grant>(state: State, grant: G, effects: Effects): G;
+export function putGrant(state: State, grant: Grant, effects: Effects): Grant {
+  const kept = grant.phase === 'live' ? marked(state, state.grants.get(grant.flowId), grant) : grant;
+  holdGrant(state, kept);
+  effects.saves.push({ type: 'put-grant', grant: kept });
+  return kept;
 }
 
 /** Adds or replaces `grant` in memory alone, as when it was just read from storage. */
@@ -32,8 +38,8 @@ export function holdGrant(state: State, grant: Grant): void {
   expectGrant(state, grant);
 }
 
-export function dropGrant(state: State, grant: Grant, effects: Effects): void {
-  if (grant.phase === 'live') state.maybeAsleep.add(grant.actorId);
+export function dropGrant(state: State, grant: OwedReject, effects: Effects): void {
+  if (grant.ended !== undefined) keepRecord(state, finalRecord(state, grant.ended), effects);
   setDue(state.due, grant.flowId, Infinity);
   state.grants.delete(grant.flowId);
   drop(state.grantsOfClient, grant.clientId, grant.flowId);
@@ -46,17 +52,26 @@ export function dropGrant(state: State, grant: Grant, effects: Effects): void {
  * Ends a live grant: its gateway is told at once. Nothing proves that it heard, nor that a client which is told at once does,
  * so both are told again after each of their inits until the expiry that the gateway knew, or until the same is granted anew.
  */
-export function endGrant(state: State, grant: LiveGrant, effects: Effects): void {
+export function endGrant(state: State, grant: LiveGrant, effects: Effects, cause?: EndCause): void {
   const session = gatewaySession(state, grant.gatewayId);
   if (session !== null) sendReject(session, grant, effects);
-  owe(state, grant, effects);
+  const isOver = grant.expiresAt <= state.now;
+  const told: Told = session !== null ? 'sent' : isOver ? 'expired' : 'gateway_away';
+  const ended = endedRecord(state, grant, cause ?? causeOf(state, grant, effects.because), told);
+  noteUnflushed(state, grant.flowId, ended.revision);
+  owe(state, grant, ended, effects);
 }
 
 /**
  * Keeps what is owed for an access that is over; longer for a client that is away, whose connection outlives the expiry. One whose
  * row is gone counts too: the row may come back before the client does.
  */
-export function owe(state: State, pair: v.InferOutput<typeof grantPair>, effects: Effects): void {
+export function owe(
+  state: State,
+  pair: v.InferOutput<typeof grantPair>,
+  ended: FlowRecord | undefined,
+  effects: Effects,
+): void {
   const { flowId: id, clientId, resourceId, gatewayId, expiresAt: rejectUntil } = pair;
   const isAway = clientSession(state, clientId) === null;
   const expiresAt = isAway ? Math.max(rejectUntil, state.now + clientAwayMsMax) : rejectUntil;
@@ -69,6 +84,7 @@ export function owe(state: State, pair: v.InferOutput<typeof grantPair>, effects
     rejectUntil,
     expiresAt,
     isClientOwed: true,
+    ...(ended === undefined ? {} : { ended }),
   };
   settle(state, owed, effects);
 }
@@ -80,9 +96,13 @@ export function isOwedToAbsent(state: State, grant: Grant): boolean {
 
 /** Sends every reject that the gateway is owed, after its init, unless its init alone has told it. */
 export function sendOwedRejects(state: State, session: GatewaySession, effects: Effects): void {
-  if (!gatewaySpeech(session).ignoresAbsence) return;
   for (const grant of grantsOfGateway(state, session.deviceId)) {
-    if (grant.phase === 'owed' && grant.rejectUntil > state.now) sendReject(session, grant, effects);
+    if (grant.phase !== 'owed' || grant.rejectUntil <= state.now) continue;
+    if (gatewaySpeech(session).ignoresAbsence) sendReject(session, grant, effects);
+    if (grant.ended?.told !== 'gateway_away') continue;
+    const ended = toldRecord(state, grant.ended, 'sent', state.now);
+    noteUnflushed(state, grant.flowId, ended.revision);
+    putGrant(state, { ...grant, ended }, effects);
   }
 }
 
@@ -104,6 +124,14 @@ export function supersede(state: State, grant: LiveGrant, effects: Effects): voi
     const rejectUntil = older.gatewayId === grant.gatewayId ? state.now : older.rejectUntil;
     settle(state, { ...older, rejectUntil, expiresAt: rejectUntil, isClientOwed: false }, effects);
   }
+}
+
+/** The last that the ledger says of a flow: a gateway that was away until the expiry has dropped the access by itself. */
+function finalRecord(state: State, ended: FlowRecord): FlowRecord {
+  if (ended.told !== 'gateway_away' || ended.expiresAt > state.now) return ended;
+  const expired = toldRecord(state, ended, 'expired', ended.expiresAt);
+  noteUnflushed(state, ended.flowId, expired.revision);
+  return expired;
 }
 
 /** Keeps what is owed as long as somebody is. */

@@ -4,7 +4,8 @@ import type { AnyHello } from '../protocol/link.ts';
 import type { Hold, HoldTarget } from '../protocol/holds.ts';
 import type { SharedRelays } from '../protocol/relays.ts';
 import type { Ref } from '../protocol/framing.ts';
-import type { TableName } from '../protocol/tables.ts';
+import type { Batch, BatchAnswer } from '../protocol/write-back.ts';
+import type { StreamedTable } from '../protocol/tables.ts';
 
 export type Input =
   /** Part of the commit or snapshot that comes next, in the same transaction of the storage. */
@@ -18,7 +19,9 @@ export type Input =
       readonly type: 'snapshot';
       readonly isStaged?: boolean;
       readonly position: Position;
-      readonly rows: Readonly<Partial<Record<TableName, readonly WireRow[]>>>;
+      readonly rows: Readonly<Partial<Record<StreamedTable, readonly WireRow[]>>>;
+      /** The database snapshot that the rows come from, as Postgres prints it; left out, it is known to see nothing. */
+      readonly seen?: string;
       readonly commits: readonly Commit[];
     }
   /** A device asks to be admitted under a connection id of the caller's choice. */
@@ -38,5 +41,9 @@ export type Input =
   | { readonly type: 'lift'; readonly target: HoldTarget; readonly by: string }
   /** The relays of no account as they are; their changes are told here for `leaseMs`. */
   | { readonly type: 'shared-relays'; readonly set: SharedRelays; readonly leaseMs: number }
+  /** Postgres has taken a batch, of which `storedCount` records came from storage. */
+  | { readonly type: 'flushed'; readonly batch: Batch; readonly storedCount: number; readonly answer: BatchAnswer }
+  /** A batch is not known to have arrived. */
+  | { readonly type: 'flush-failed' }
   /** Time has passed: the moment of the last `wake` effect, or later. */
   | { readonly type: 'tick' };

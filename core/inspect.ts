@@ -148,6 +148,7 @@ function imagined(
     iceless: false,
     relays: [],
     waitsUntil: null,
+    revision: 0,
     remoteIp,
     region,
     latitude: null,

@@ -25,10 +25,10 @@ export function judge(state: State, grant: LiveGrant, effects: Effects): LiveGra
   const isSame = standing.policyId === grant.policyId && standing.justifiedUntil === grant.justifiedUntil;
   if (isSame && state.grants.get(grant.flowId) === grant) return grant;
   const after = { ...grant, ...standing };
-  putGrant(state, after, effects);
+  const kept = putGrant(state, after, effects);
   // A renewal for which there was no reason before may have one from here on.
-  if (renewalAt(after) <= state.now) expectGrant(state, after, true);
-  return after;
+  if (renewalAt(kept) <= state.now) expectGrant(state, kept, true);
+  return kept;
 }
 
 /**
@@ -57,8 +57,7 @@ export function renewed(state: State, grant: LiveGrant, gateway: GatewaySession,
   const isDue = expiresAt > grant.expiresAt && state.now >= renewalAt(grant);
   if (!grant.acknowledged || !isDue || gatewaySpeech(gateway).renewal === 'none') return grant;
   const after = { ...grant, expiresAt, toldAt: state.now };
-  putGrant(state, after, effects);
-  return after;
+  return putGrant(state, after, effects);
 }
 
 /** By which policy a grant stands and until when; null when it may not. */

@@ -9,11 +9,12 @@ import type { Touched } from './touched.ts';
 
 /** Every grant that `touched` can bear on, each once. */
 export function grantsInReach(state: State, touched: Touched): Iterable<Grant> {
-  if (touched.everything) return [...state.grants.values()];
+  if (touched.everything || touched.everyFlow) return [...state.grants.values()];
   const found = new Set<Grant>();
   const note = (grants: readonly Grant[]) => {
     for (const grant of grants) found.add(grant);
   };
+  for (const flowId of touched.flows) note([state.grants.get(flowId) ?? []].flat());
   for (const clientId of touched.clients) note(grantsOfClient(state, clientId));
   for (const actorId of touched.actors) note(grantsOfActor(state, actorId));
   for (const gatewayId of touched.gateways) note(grantsOfGateway(state, gatewayId));

@@ -68,7 +68,10 @@ function receiveSnapshot(held: Held, delivery: Of<'snapshot'>): Reception {
     return answered({ type: 'duplicate', position }, false);
   }
   if (!isComplete(held, delivery, staged)) return partsMissing(held, stale);
-  return { type: 'steps', steps: [{ type: 'snapshot', position: end, rows, commits, isStaged: staged !== undefined }] };
+  return {
+    type: 'steps',
+    steps: [{ type: 'snapshot', position: end, rows, commits, isStaged: staged !== undefined, ...seenOf(delivery) }],
+  };
 }
 
 function receivePart(
@@ -122,4 +125,8 @@ type Of<Type extends Delivery['type']> = Extract<Delivery, { type: Type }>;
 
 function answered(answer: Answer, stale: boolean): Reception {
   return { type: 'answer', answer, stale };
+}
+
+function seenOf({ seen }: Of<'snapshot'>): { readonly seen?: string } {
+  return seen === undefined ? {} : { seen };
 }

@@ -16,6 +16,7 @@ import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } fr
 import { isHeld } from './holds.ts';
 import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
+import { noteSessions } from './ledger.ts';
 import { patchClient } from './patch.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { tellClient, tellGateway } from './tell.ts';
@@ -37,17 +38,17 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   const refused = refusalOfToken(state, hello.token.id, (row) => isValidToken(row, hello, state.now, env));
   if (refused !== null) return refuse(refused);
   const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
-  const session = sessionOf(state, sessionId, hello, token);
+  const found = sessionOf(state, sessionId, hello, token);
   if (isActorHeld(state, token)) return refuse('held');
-  if (session === null) return refuse('device_not_registered');
-  if (isHeld(state, session.role, session.deviceId)) return refuse('held');
-  const older = state.sessions.get(state.sessionOfDevice.get(session.deviceId) ?? '');
-  if (older !== undefined && older.connectedAt > session.connectedAt) return refuse('superseded');
-  if (older !== undefined && !takeReplacement(state, older, session)) return refuse('device_cloned');
+  if (found === null) return refuse('device_not_registered');
+  if (isHeld(state, found.role, found.deviceId)) return refuse('held');
+  const older = state.sessions.get(state.sessionOfDevice.get(found.deviceId) ?? '');
+  if (older !== undefined && older.connectedAt > found.connectedAt) return refuse('superseded');
+  if (older !== undefined && !takeReplacement(state, older, found)) return refuse('device_cloned');
   if (older !== undefined) endSession(state, older, 'superseded', effects);
   // The same key is the same process, which still has the relays that it was told of.
-  const relays = older?.publicKey === session.publicKey ? older.relays : [];
-  const admitted = { ...session, relays };
+  const relays = older?.publicKey === found.publicKey ? older.relays : [];
+  const admitted = { ...found, relays, revision: noteSessions(state) };
   holdSession(state, admitted);
   effects.saves.push({ type: 'put-session', session: admitted });
   if (admitted.role === 'client') judgeAnew(state, admitted, effects);
@@ -136,6 +137,7 @@ export function noteCapabilities(state: State, session: Session, iceless: boolea
 
 /** The socket is gone, or is about to be. */
 export function forgetSession(state: State, session: Session): void {
+  if (state.sessions.has(session.id)) noteSessions(state);
   state.sessions.delete(session.id);
   state.announced.delete(session.id);
   setDue(state.due, session.id, Infinity);
@@ -261,6 +263,7 @@ function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Ses
     connectedAt: hello.connectedAt,
     joined: false,
     viewedAt: state.now,
+    revision: 0,
   };
   if (hello.role === 'client') {
     const { actor_id: actorId } = token;

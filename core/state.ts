@@ -2,12 +2,15 @@
 // Only step.ts changes it.
 import * as v from 'valibot';
 import * as ids from '../protocol/ids.ts';
+import { emptyLedger } from './ledger.ts';
 import { firstDue, nothingDue } from './due.ts';
 import { emptyTables } from './tables.ts';
+import { flowRecord } from '../protocol/write-back.ts';
 import type { Due } from './due.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Interface } from '../protocol/device/shared.ts';
 import type { Hold } from '../protocol/holds.ts';
+import type { Ledger } from './ledger.ts';
 import type { Replacements } from './clones.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
@@ -43,6 +46,8 @@ const sessionFacts = {
   relays: v.optional(v.array(v.object({ id: v.string(), mark: v.string() })), []),
   /** Its join was answered, and its init waits until then for the first set of shared relays; null when it does not. */
   waitsUntil: v.optional(v.nullable(milliseconds), null),
+  /** When it began, as a revision of the ledger. */
+  revision: v.optional(v.number(), 0),
 };
 
 /** The facts of one connection, as they survive hibernation. */
@@ -109,6 +114,8 @@ export const grant = v.variant('phase', [
     question: v.nullable(question),
     /** The public keys under which the gateway last accepted; null before. */
     keys: v.optional(v.nullable(v.object({ client: v.string(), gateway: v.string() })), null),
+    /** Its record in the ledger: when it was granted, and the revisions of the record's first and last state. */
+    ledger: v.optional(v.object({ grantedAt: milliseconds, first: v.number(), revision: v.number() })),
   }),
   v.object({
     phase: v.literal('owed'),
@@ -119,6 +126,8 @@ export const grant = v.variant('phase', [
     expiresAt: milliseconds,
     /** Whether the client is made to ask again after its next init, in case it has not heard. */
     isClientOwed: v.boolean(),
+    /** Its record in the ledger, whole. */
+    ended: v.optional(flowRecord),
   }),
 ]);
 export type Grant = v.InferOutput<typeof grant>;
@@ -181,6 +190,7 @@ export type State = {
   leaseDueAt: number;
   /** Actors of whom a session or a grant has gone in this step: they may fall asleep. */
   readonly maybeAsleep: Set<ids.ActorId>;
+  readonly ledger: Ledger;
 };
 
 /** A state without rows, sessions and grants, over the memberships that `stored` has. */
@@ -212,6 +222,7 @@ export function emptyState(stored: StoredMemberships): State {
     shared: null,
     leaseDueAt: 0,
     maybeAsleep: new Set(),
+    ledger: emptyLedger(),
   };
 }
 

@@ -27,9 +27,11 @@ import { putActorsToSleep } from './awake.ts';
 import { liftHold, placeHold } from './holds.ts';
 import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
+import { flushDueAt, flushed, flushFailed, missingFlows, resumeSessions } from './ledger.ts';
+import { parsePgSnapshot } from '../protocol/visibility.ts';
 import { settle } from './consequences.ts';
 import { unreachable } from '../protocol/assert.ts';
-import type { Effects } from './effect.ts';
+import type { Because, Effects } from './effect.ts';
 import type { Env } from './env.ts';
 import type { Input } from './input.ts';
 import type { ClientSession, GatewaySession, PartsTaken, RelaySession, Session, State } from './state.ts';
@@ -41,7 +43,7 @@ import type { FromGateway } from '../protocol/device/gateway.ts';
  * not fit the rows held.
  */
 export function step(state: State, input: Input, env: Env): Effects {
-  const effects = noEffects();
+  const effects = noEffects(becauseOf(input));
   state.now = Math.max(state.now, env.now);
   // An alarm may be late: what has run out by now has run out for this input too. Between parts nothing may follow yet.
   if (input.type !== 'tick' && state.partial === null && (state.deadline ?? Infinity) <= state.now)
@@ -49,7 +51,7 @@ export function step(state: State, input: Input, env: Env): Effects {
   take(state, input, effects, env);
   putActorsToSleep(state);
   forgetUnsaved(state.tables.memberships);
-  effects.wakeAt = state.deadline;
+  effects.wakeAt = earlier(state.deadline, flushDueAt(state));
   effects.isLeaseDue = state.sessions.size > 0 && state.leaseDueAt <= state.now;
   return effects;
 }
@@ -71,6 +73,7 @@ export function resume(state: State, open: readonly (Session | RelaySession)[], 
     state,
     open.filter((session) => session.role === 'relay'),
   );
+  resumeSessions(state);
   for (const { id } of sessions) expectSession(state, id);
   for (const grant of state.grants.values()) {
     expectGrant(state, grant, grant.phase === 'live' && renewalAt(grant) <= now);
@@ -110,6 +113,12 @@ function take(state: State, input: Input, effects: Effects, env: Env): void {
       takeSharedRelays(state, input.set, input.leaseMs, effects, env);
       endWaiting(state, effects, env);
       return;
+    case 'flushed':
+      takeFlushed(state, input, effects, env);
+      return;
+    case 'flush-failed':
+      flushFailed(state, env.seed);
+      return;
     case 'tick':
       tick(state, effects, env);
       return;
@@ -130,6 +139,8 @@ function takeRows(
   } else {
     if (input.type === 'snapshot') {
       applyRows(state.tables, input.rows, keys, touched, effects);
+      const missing = missingFlows(state, input.rows.flows ?? [], parsePgSnapshot(input.seen ?? '0:0:'));
+      for (const flowId of missing) touched.flows.add(flowId);
       removeOthers(state.tables, keys, touched, effects);
       for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
       state.stale = false;
@@ -162,6 +173,27 @@ function takeHold(state: State, input: Extract<Input, { type: 'hold' | 'lift' }>
     input.type === 'hold' ? placeHold(state, input.hold, effects) : liftHold(state, input.target, input.by, effects);
   effects.done = touched !== null;
   if (touched !== null) settle(state, touched, accountOf(state)?.slug ?? null, effects, env);
+}
+
+/** A flow whose row is gone was cut by whoever deleted it. */
+function takeFlushed(state: State, input: Extract<Input, { type: 'flushed' }>, effects: Effects, env: Env): void {
+  const gone = flushed(state, input, effects);
+  if (input.answer.failed.length > 0) flushFailed(state, env.seed);
+  if (gone.length === 0) return;
+  const touched = nothingTouched();
+  for (const flowId of gone) touched.flows.add(flowId);
+  settle(state, touched, accountOf(state)?.slug ?? null, effects, env);
+}
+
+function becauseOf(input: Input): Because {
+  if (input.type === 'commit') return { lsn: input.commit.lsn, changes: input.commit.changes };
+  if (input.type !== 'snapshot') return null;
+  return { lsn: input.position.lsn, changes: input.commits.flatMap(({ changes }) => changes) };
+}
+
+function earlier(a: number | null, b: number | null): number | null {
+  if (a === null || b === null) return a ?? b;
+  return Math.min(a, b);
 }
 
 function takeFromDevice(

@@ -4,6 +4,7 @@ import type { TypedRow } from './tables.ts';
 import type {
   ActorId,
   ClientId,
+  FlowId,
   GatewayId,
   GroupId,
   IdentityId,
@@ -33,6 +34,10 @@ export type Touched = {
   readonly refiltered: Set<ResourceId>;
   /** Devices whose tunnel addresses or key seed changed: what either side of a flow was told of them is void. */
   readonly rekeyed: Set<ClientId | GatewayId>;
+  /** Rows of the ledger that were deleted, or ended, by whoever: a flow among them that is still live was cut by hand. */
+  readonly flows: Set<FlowId>;
+  /** The ledger was truncated: every live flow is cut. */
+  everyFlow: boolean;
   /** Resources, clients and gateways as they were before the first change that touched them, by `table/id`. */
   readonly before: Map<string, TypedRow>;
 };
@@ -53,6 +58,8 @@ export function nothingTouched(): Touched {
     readdressed: new Set(),
     refiltered: new Set(),
     rekeyed: new Set(),
+    flows: new Set(),
+    everyFlow: false,
     before: new Map(),
   };
 }

@@ -1,16 +1,11 @@
-// Makes a database ready for the other parts: the migrations, and the password of the replicator's role. As a command it
-// takes the owner's DATABASE_URL, and the password from REPLICATOR_DATABASE_URL.
+// Makes a database ready for the other parts: the migrations, and the passwords of the replicator's role and the edge's. It
+// takes the owner's DATABASE_URL, and the passwords from REPLICATOR_DATABASE_URL and EDGE_DATABASE_URL.
 import { migrate } from './migrate.ts';
 import { report, UsageError } from './command.ts';
 import { setRolePassword } from './role-password.ts';
 
-const replicatorRole = 'drawbridge_replicator';
-
-/** Migrates, sets the password, and returns the URL of the replicator's role. Throws one sentence for a person. */
-export async function prepareDatabase(ownerUrl: string, replicatorPassword: string): Promise<string> {
-  await migrate(ownerUrl);
-  return await setRolePassword(ownerUrl, replicatorRole, replicatorPassword);
-}
+export const replicatorRole = 'drawbridge_replicator';
+export const edgeRole = 'drawbridge_edge';
 
 function required(name: string): string {
   const value = process.env[name] ?? '';
@@ -20,8 +15,15 @@ function required(name: string): string {
 
 if (import.meta.main) {
   try {
-    await prepareDatabase(required('DATABASE_URL'), new URL(required('REPLICATOR_DATABASE_URL')).password);
-    console.log(`the database is migrated, and ${replicatorRole} has its password`);
+    const ownerUrl = required('DATABASE_URL');
+    const passwordOf = (name: string) => new URL(required(name)).password;
+    const roles = [
+      [replicatorRole, passwordOf('REPLICATOR_DATABASE_URL')],
+      [edgeRole, passwordOf('EDGE_DATABASE_URL')],
+    ] as const;
+    await migrate(ownerUrl);
+    for (const [role, password] of roles) await setRolePassword(ownerUrl, role, password);
+    console.log(`the database is migrated, and ${replicatorRole} and ${edgeRole} have their passwords`);
   } catch (cause) {
     report(cause);
   }

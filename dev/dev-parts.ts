@@ -2,9 +2,10 @@
 // Each comes back where it was, on the same port and the same files, while the others stay up.
 import { join } from 'node:path';
 import { keepRunning } from './dev-keep.ts';
-import { keepReplicatorUrl } from './dev-settings.ts';
+import { keepRoleUrls } from './dev-settings.ts';
 import { migrate } from './migrate.ts';
-import { prepareDatabase } from './dev-database.ts';
+import { edgeRole, replicatorRole } from './dev-database.ts';
+import { setRolePassword } from './role-password.ts';
 import { startPostgres } from './postgres.ts';
 import { startReplicatorPart, startWorkerPart } from './system.ts';
 import type { DevSettings, Secrets } from './dev-settings.ts';
@@ -39,10 +40,15 @@ export async function startParts(options: PartsOptions): Promise<Parts> {
   const { settings, secrets, signal } = options;
   const database = await keepDatabase(options);
   signal.throwIfAborted();
-  const replicatorUrl = await replicatorUrlOf(database.url, options);
+  const { edgeUrl, replicatorUrl } = await roleUrlsOf(database.url, options);
   const shared = { DRAWBRIDGE_TOKEN_KEYS: secrets.tokenKeys, DRAWBRIDGE_INGEST_KEY: secrets.ingestKey };
   const worker = await keepPart('worker', options, settings.workerPort, async (port, start) => {
-    const env = { ...shared, PORT: port, DRAWBRIDGE_WORKER_STATE: settings.workerState };
+    const env = {
+      ...shared,
+      PORT: port,
+      DRAWBRIDGE_WORKER_STATE: settings.workerState,
+      EDGE_DATABASE_URL: edgeUrl,
+    };
     return await startWorkerPart({ ...start, env });
   });
   const replicator = await keepPart('replicator', options, settings.healthPort, async (port, start) => {
@@ -89,14 +95,20 @@ async function keepDatabase(options: PartsOptions): Promise<{ readonly url: stri
   return { url, kept };
 }
 
-async function replicatorUrlOf(databaseUrl: string, { secrets, settings }: PartsOptions): Promise<string> {
-  if (secrets.givenReplicatorUrl !== null) {
-    await migrate(databaseUrl);
-    return secrets.givenReplicatorUrl;
-  }
-  const url = await prepareDatabase(databaseUrl, secrets.replicatorPassword);
-  keepReplicatorUrl(settings.stateDir, url);
-  return url;
+/** The URLs of the two roles; one that the environment gives is taken as it is, and its role left alone. */
+async function roleUrlsOf(
+  databaseUrl: string,
+  { secrets, settings }: PartsOptions,
+): Promise<{ readonly replicatorUrl: string; readonly edgeUrl: string }> {
+  await migrate(databaseUrl);
+  const replicatorUrl =
+    secrets.givenReplicatorUrl ?? (await setRolePassword(databaseUrl, replicatorRole, secrets.replicatorPassword));
+  const edgeUrl = secrets.givenEdgeUrl ?? (await setRolePassword(databaseUrl, edgeRole, secrets.edgePassword));
+  keepRoleUrls(settings.stateDir, {
+    ...(secrets.givenReplicatorUrl === null ? { REPLICATOR_DATABASE_URL: replicatorUrl } : {}),
+    ...(secrets.givenEdgeUrl === null ? { EDGE_DATABASE_URL: edgeUrl } : {}),
+  });
+  return { replicatorUrl, edgeUrl };
 }
 
 /** Keeps a part that listens on a port, and on that one again after a restart. */

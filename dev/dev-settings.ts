@@ -61,8 +61,10 @@ export type Secrets = {
   readonly tokenKeys: string;
   readonly ingestKey: string;
   readonly replicatorPassword: string;
-  /** The replicator's URL as the environment gives it; its role is then left alone. */
+  readonly edgePassword: string;
+  /** The roles' URLs as the environment gives them; a role whose URL is given is left alone. */
   readonly givenReplicatorUrl: string | null;
+  readonly givenEdgeUrl: string | null;
 };
 
 const generated = {
@@ -80,19 +82,24 @@ export function readSecrets(stateDir: string, environment: NodeJS.ProcessEnv): S
   const valueOf = (name: keyof typeof generated) => env[name] ?? all[name] ?? '';
   const tokenKeys = valueOf('DRAWBRIDGE_TOKEN_KEYS');
   parseTokenKeys(tokenKeys);
-  const keptUrl = kept['REPLICATOR_DATABASE_URL'] ?? '';
+  const passwordOf = (name: string) => {
+    const url = kept[name] ?? '';
+    return (URL.canParse(url) ? new URL(url).password : '') || secret();
+  };
   return {
     tokenKeys,
     ingestKey: valueOf('DRAWBRIDGE_INGEST_KEY'),
-    replicatorPassword: (URL.canParse(keptUrl) ? new URL(keptUrl).password : '') || secret(),
+    replicatorPassword: passwordOf('REPLICATOR_DATABASE_URL'),
+    edgePassword: passwordOf('EDGE_DATABASE_URL'),
     givenReplicatorUrl: env['REPLICATOR_DATABASE_URL'] ?? null,
+    givenEdgeUrl: env['EDGE_DATABASE_URL'] ?? null,
   };
 }
 
-/** Keeps the replicator's URL beside the other secrets, for whoever runs a part alone. */
-export function keepReplicatorUrl(stateDir: string, url: string): void {
+/** Keeps the roles' URLs beside the other secrets, for whoever runs a part alone. */
+export function keepRoleUrls(stateDir: string, urls: Readonly<Record<string, string>>): void {
   const kept = readEnvFile(stateDir);
-  if (kept['REPLICATOR_DATABASE_URL'] !== url) writeEnvFile(stateDir, { ...kept, REPLICATOR_DATABASE_URL: url });
+  if (Object.entries(urls).some(([name, url]) => kept[name] !== url)) writeEnvFile(stateDir, { ...kept, ...urls });
 }
 
 /** Creates or replaces a file that only its owner may read. */

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import * as v from 'valibot';
+import { edgeRole, replicatorRole } from './dev-database.ts';
 import { migrate } from './migrate.ts';
 import { setRolePassword } from './role-password.ts';
 import { readyOrGone, startPart } from './process.ts';
@@ -57,17 +58,18 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
     cleanups.push(async () => await rm(state, { recursive: true, force: true }));
     const secret = () => randomBytes(32).toString('hex');
     const shared = { DRAWBRIDGE_TOKEN_KEYS: `local:${secret()}`, DRAWBRIDGE_INGEST_KEY: secret() };
+    const edgeUrl = await setRolePassword(ownerUrl, edgeRole, secret());
     const worker = restartable(cleanups);
     let port = '0';
     const startWorker = async () => {
-      const env = { ...shared, PORT: port, DRAWBRIDGE_WORKER_STATE: state };
+      const env = { ...shared, PORT: port, DRAWBRIDGE_WORKER_STATE: state, EDGE_DATABASE_URL: edgeUrl };
       const url = await worker.start(async () => await startWorkerPart({ env, onLine }));
       if (url !== null) ({ port } = new URL(url));
     };
     await startWorker();
     const workerUrl = `http://127.0.0.1:${port}`;
     const replicator = restartable(cleanups);
-    const replicatorUrl = await setRolePassword(ownerUrl, 'drawbridge_replicator', secret());
+    const replicatorUrl = await setRolePassword(ownerUrl, replicatorRole, secret());
     const startReplicator = async () => {
       const env = {
         ...shared,

@@ -1,12 +1,13 @@
 // `npm run worker`: the worker in the local runtime through Miniflare, in the foreground, as a process of its own.
 //
 // PORT (default 8787, 0 takes a free one) and DRAWBRIDGE_WORKER_HOST (default 127.0.0.1) are where it listens; DRAWBRIDGE_WORKER_STATE is where its objects live (default
-// `.drawbridge/worker`). It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY, and takes DRAWBRIDGE_CONNECT_LIMITS. Prints
-// one line with its address.
+// `.drawbridge/worker`). EDGE_DATABASE_URL is the database that it writes to, as the role drawbridge_edge; without it
+// write-back waits. It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY, and takes DRAWBRIDGE_CONNECT_LIMITS. Prints one
+// line with its address.
 import { fileURLToPath } from 'node:url';
 import { mkdir } from 'node:fs/promises';
-import { build } from 'esbuild';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
+import { bundleWorker } from './worker-bundle.ts';
 import { leashChildren } from './leash.ts';
 import { parseConnectLimits } from '../worker/edge/limits.ts';
 import { parseTokenKeys } from '../worker/token.ts';
@@ -34,7 +35,7 @@ await runCommand(async () => {
     convertV4MiniflareOptions({
       name: 'drawbridge',
       modules: true,
-      script: await bundle(),
+      script: await bundleWorker(`${root}worker/index.ts`),
       compatibilityDate: '2026-10-01',
       host: process.env['DRAWBRIDGE_WORKER_HOST'] ?? '127.0.0.1',
       port,
@@ -43,6 +44,7 @@ await runCommand(async () => {
         RELAY_HUB: { className: 'RelayHub', useSQLite: true },
         STREAM: { className: 'Stream', useSQLite: true },
       },
+      ...databaseOf(process.env['EDGE_DATABASE_URL'] ?? ''),
       bindings: {
         DRAWBRIDGE_TOKEN_KEYS: tokenKeys ?? '',
         DRAWBRIDGE_INGEST_KEY: ingestKey ?? '',
@@ -59,18 +61,14 @@ await runCommand(async () => {
   return async () => await miniflare.dispose();
 });
 
-/** The worker as one module, as it is deployed. */
-async function bundle(): Promise<string> {
-  const { outputFiles } = await build({
-    entryPoints: [`${root}worker/index.ts`],
-    bundle: true,
-    write: false,
-    format: 'esm',
-    target: 'es2024',
-    external: ['node:*', 'cloudflare:*'],
-    logLevel: 'silent',
-  });
-  return outputFiles[0]?.text ?? '';
+/** The binding of the edge's database, if there is one. */
+function databaseOf(url: string): { hyperdrives?: Record<string, string> } {
+  if (url === '') return {};
+  if (URL.canParse(url) && /^postgres(ql)?:$/.test(new URL(url).protocol))
+    return { hyperdrives: { EDGE_DATABASE: url } };
+  throw new UsageError(
+    'EDGE_DATABASE_URL must be set to the database of the role drawbridge_edge, like postgres://drawbridge_edge:password@127.0.0.1:5432/drawbridge, or not at all',
+  );
 }
 
 async function ready(miniflare: Miniflare, port: number): Promise<string> {

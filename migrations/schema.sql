@@ -1,5 +1,7 @@
 -- The schema after all migrations, written by `npm run schema`: to be read, not run.
 
+create role drawbridge_edge login;
+
 create role drawbridge_replicator login replication;
 
 create schema drawbridge;
@@ -174,6 +176,40 @@ CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON publ
 comment on table public.clients is 'A registered device of an actor.';
 comment on column public.clients.external_id is 'The device''s own fingerprint, with its actor the key under which it registers.';
 comment on column public.clients.psk_base is 'The client''s half of the preshared keys; never leaves the servers.';
+
+create table public.flows (
+  id uuid not null,
+  account_id uuid not null,
+  client_id uuid not null,
+  resource_id uuid not null,
+  gateway_id uuid not null,
+  policy_id uuid not null,
+  actor_id uuid not null,
+  token_id uuid not null,
+  client_remote_ip text,
+  inserted_at timestamp with time zone not null,
+  expires_at timestamp with time zone not null,
+  ended_at timestamp with time zone,
+  end_cause jsonb,
+  told_at timestamp with time zone,
+  told text,
+  revision bigint not null,
+  constraint flows_pkey PRIMARY KEY (id),
+  constraint flows_account_id_id_key UNIQUE (account_id, id),
+  constraint flows_end_cause_check CHECK (((jsonb_typeof(end_cause) = 'object'::text) AND (end_cause ?& ARRAY['table'::text, 'id'::text, 'commit'::text]) AND ((end_cause - ARRAY['table'::text, 'id'::text, 'commit'::text]) = '{}'::jsonb))),
+  constraint flows_end_is_of_an_ended_one CHECK (((ended_at IS NOT NULL) OR ((end_cause IS NULL) AND (told_at IS NULL) AND (told IS NULL)))),
+  constraint flows_told_check CHECK ((told = ANY (ARRAY['sent'::text, 'gateway_away'::text, 'expired'::text])))
+);
+alter table public.flows replica identity full;
+CREATE INDEX flows_account_id_inserted_at_idx ON public.flows USING btree (account_id, inserted_at DESC);
+CREATE INDEX flows_account_id_live_idx ON public.flows USING btree (account_id) WHERE (ended_at IS NULL);
+comment on table public.flows is 'One row a grant. Deleting a row, or setting ended_at, cuts that flow at once; inserting one grants nothing.';
+comment on column public.flows.client_remote_ip is 'The client''s address when it was granted, as the platform saw it; null: unknown.';
+comment on column public.flows.inserted_at is 'When it was granted, by the edge''s clock.';
+comment on column public.flows.expires_at is 'The expiry that the gateway was told; a renewal moves it.';
+comment on column public.flows.end_cause is 'Table and id of the row that ended it, and the commit (LSN) that changed that row; commit is null where time or a device did.';
+comment on column public.flows.told is 'Whether the gateway was told of the end: sent; gateway_away, so that it is told after its next init; expired: it was away until the expiry that it knew.';
+comment on column public.flows.revision is 'Grows with every state of the row; the edge''s writes apply only with a higher one.';
 
 create table public.gateway_groups (
   id uuid not null default gen_random_uuid(),
@@ -394,6 +430,27 @@ comment on column drawbridge.change_logs.reason is 'Why there is a hole; with a 
 comment on column drawbridge.change_logs.subject is 'Who made the transaction: role, application and address of the session; name and reason after act_as.';
 comment on column drawbridge.change_logs.vsn is 'Number of the last migration that changed a published table: the shape of the data.';
 
+create table drawbridge.client_sessions (
+  id uuid not null,
+  account_id uuid not null,
+  client_id uuid not null,
+  token_id uuid not null,
+  public_key text not null,
+  version text,
+  remote_ip text,
+  region text,
+  latitude double precision,
+  longitude double precision,
+  connected_at timestamp with time zone not null,
+  ended_at timestamp with time zone,
+  revision bigint not null,
+  constraint client_sessions_pkey PRIMARY KEY (id)
+);
+alter table drawbridge.client_sessions replica identity default;
+CREATE INDEX client_sessions_account_id_live_idx ON drawbridge.client_sessions USING btree (account_id) WHERE (ended_at IS NULL);
+CREATE INDEX client_sessions_client_id_idx ON drawbridge.client_sessions USING btree (account_id, client_id, connected_at DESC);
+comment on table drawbridge.client_sessions is 'Connections of clients, with what each brought.';
+
 create table drawbridge.epochs (
   epoch bigint not null,
   reason text not null,
@@ -412,6 +469,41 @@ comment on table drawbridge.epochs is 'Unbroken stretches of the stream: positio
 comment on column drawbridge.epochs.publication is 'The catalogue rows of what was published when the epoch began.';
 comment on column drawbridge.epochs.recorded_lsn is 'What had been confirmed of the epoch before, null when nothing is known: what was committed from there to starts_at may be missing from logs.';
 comment on column drawbridge.epochs.starts_at is 'Where the epoch''s stream begins; null while its slot is being made.';
+
+create table drawbridge.flow_denials (
+  account_id uuid not null,
+  client_id uuid not null,
+  resource_id uuid not null,
+  reason text not null,
+  minute timestamp with time zone not null,
+  count integer not null,
+  constraint flow_denials_pkey PRIMARY KEY (account_id, minute, client_id, resource_id, reason),
+  constraint flow_denials_count_check CHECK ((count > 0)),
+  constraint flow_denials_reason_check CHECK ((reason = ANY (ARRAY['not_found'::text, 'forbidden'::text, 'offline'::text])))
+);
+alter table drawbridge.flow_denials replica identity default;
+comment on table drawbridge.flow_denials is 'Requests that were refused, counted by client, resource, reason and minute; resource_id is what was asked for, whether it exists or not.';
+
+create table drawbridge.gateway_sessions (
+  id uuid not null,
+  account_id uuid not null,
+  gateway_id uuid not null,
+  token_id uuid not null,
+  public_key text not null,
+  version text,
+  remote_ip text,
+  region text,
+  latitude double precision,
+  longitude double precision,
+  connected_at timestamp with time zone not null,
+  ended_at timestamp with time zone,
+  revision bigint not null,
+  constraint gateway_sessions_pkey PRIMARY KEY (id)
+);
+alter table drawbridge.gateway_sessions replica identity default;
+CREATE INDEX gateway_sessions_account_id_live_idx ON drawbridge.gateway_sessions USING btree (account_id) WHERE (ended_at IS NULL);
+CREATE INDEX gateway_sessions_gateway_id_idx ON drawbridge.gateway_sessions USING btree (account_id, gateway_id, connected_at DESC);
+comment on table drawbridge.gateway_sessions is 'Connections of gateways, with what each brought.';
 
 create table drawbridge.lanes (
   account_id uuid not null,
@@ -457,6 +549,15 @@ alter table drawbridge.published_shapes replica identity default;
 comment on table drawbridge.published_shapes is 'The columns of the published tables since each migration that changed them; change_logs.vsn points here.';
 comment on column drawbridge.published_shapes.since is 'Taken while the migration held its locks: commits before it have the shape before.';
 
+create table drawbridge.registrations (
+  device_id uuid not null,
+  account_id uuid not null,
+  revision bigint not null,
+  constraint registrations_pkey PRIMARY KEY (device_id)
+);
+alter table drawbridge.registrations replica identity default;
+comment on table drawbridge.registrations is 'Every device that the edge has registered or changed, so that a late retry never makes one anew that was deleted.';
+
 create table drawbridge.streams (
   slot_name text not null,
   term bigint not null,
@@ -495,8 +596,17 @@ create publication drawbridge for table
   public.tokens
   with (publish = 'insert, update, delete, truncate', publish_via_partition_root = f);
 
+create publication drawbridge_flows for table
+  public.flows where (ended_at IS NULL)
+  with (publish = 'update, delete, truncate', publish_via_partition_root = f);
+
 grant execute on function drawbridge.drop_change_log_partitions(integer) to drawbridge_replicator;
 grant execute on function drawbridge.make_change_log_partitions(integer) to drawbridge_replicator;
+grant execute on function drawbridge.request_resync(jsonb) to drawbridge_edge;
+grant execute on function drawbridge.write_denials(uuid,jsonb) to drawbridge_edge;
+grant execute on function drawbridge.write_devices(uuid,jsonb,jsonb) to drawbridge_edge;
+grant execute on function drawbridge.write_flows(uuid,jsonb) to drawbridge_edge;
+grant execute on function drawbridge.write_sessions(uuid,jsonb,jsonb,uuid[],bigint) to drawbridge_edge;
 grant usage on schema drawbridge to drawbridge_replicator;
 grant usage on schema drawbridge to public;
 grant usage on schema public to drawbridge_replicator;
@@ -514,6 +624,7 @@ grant select on table public.actors to drawbridge_replicator;
 grant select on table public.auth_identities to drawbridge_replicator;
 grant select on table public.auth_providers to drawbridge_replicator;
 grant select on table public.clients to drawbridge_replicator;
+grant select on table public.flows to drawbridge_replicator;
 grant select on table public.gateway_groups to drawbridge_replicator;
 grant select on table public.gateways to drawbridge_replicator;
 grant select on table public.policies to drawbridge_replicator;
@@ -808,6 +919,19 @@ exception when data_exception then
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION drawbridge.is_latest(account uuid, device uuid, new_revision bigint)
+ RETURNS boolean
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+begin
+  insert into drawbridge.registrations as old (device_id, account_id, revision) values (device, account, new_revision)
+  on conflict (device_id) do update set revision = excluded.revision
+  where old.account_id = account and old.revision < excluded.revision;
+  return found;
+end $function$
+;
+
 CREATE OR REPLACE FUNCTION drawbridge.is_port_range(value text)
  RETURNS boolean
  LANGUAGE sql
@@ -1056,6 +1180,30 @@ AS $function$
 $function$
 ;
 
+CREATE OR REPLACE FUNCTION drawbridge.request_resync(message jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+AS $function$
+begin
+  if message ->> 'type' is distinct from 'resync' then
+    raise exception using errcode = 'invalid_parameter_value', message = 'expected a message of the type resync';
+  end if;
+  perform pg_logical_emit_message(true, 'drawbridge', message::text);
+  return jsonb_build_object('xid', pg_current_xact_id()::text, 'results', jsonb '[]');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.take_turn(account uuid)
+ RETURNS void
+ LANGUAGE sql
+ SET search_path TO ''
+AS $function$
+  select pg_advisory_xact_lock(hashtextextended('drawbridge write-back ' || account, 0))
+$function$
+;
+
 CREATE OR REPLACE FUNCTION drawbridge.tell_subject()
  RETURNS trigger
  LANGUAGE plpgsql
@@ -1091,4 +1239,208 @@ AS $function$
     (select max(vsn) from drawbridge.published_shapes where since <= commit_end_lsn),
     (select max(vsn) from drawbridge.published_shapes))
 $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_client(account uuid, item jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  new_row public.clients;
+  is_registered boolean;
+  is_there boolean;
+  failed_constraint text;
+begin
+  new_row := jsonb_populate_record(null::public.clients, item);
+  is_registered := exists (select from drawbridge.registrations where device_id = new_row.id);
+  is_there := exists (select from public.clients where id = new_row.id and account_id = account);
+  if not is_there and (is_registered or (item ->> 'is_known')::boolean) then
+    return '{"outcome": "gone"}';
+  end if;
+  if not drawbridge.is_latest(account, new_row.id, (item ->> 'revision')::bigint) then
+    return '{"outcome": "ok"}';
+  end if;
+  if is_there then
+    update public.clients set
+      identity_id = new_row.identity_id,
+      device_serial = new_row.device_serial,
+      device_uuid = new_row.device_uuid,
+      identifier_for_vendor = new_row.identifier_for_vendor,
+      firebase_installation_id = new_row.firebase_installation_id,
+      verified_at = case when (item ->> 'is_unverified')::boolean then null else verified_at end,
+      verified_by = case when (item ->> 'is_unverified')::boolean then null else verified_by end
+    where id = new_row.id and account_id = account;
+  else
+    insert into public.clients (id, account_id, actor_id, identity_id, external_id, name, ipv4, ipv6, psk_base,
+      device_serial, device_uuid, identifier_for_vendor, firebase_installation_id)
+    values (new_row.id, account, new_row.actor_id, new_row.identity_id, new_row.external_id, new_row.name, new_row.ipv4,
+      new_row.ipv6, new_row.psk_base, new_row.device_serial, new_row.device_uuid, new_row.identifier_for_vendor,
+      new_row.firebase_installation_id);
+  end if;
+  return '{"outcome": "ok"}';
+exception when data_exception or integrity_constraint_violation or raise_exception then
+  get stacked diagnostics failed_constraint = constraint_name;
+  return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_denials(account uuid, items jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+  perform drawbridge.take_turn(account);
+  insert into drawbridge.flow_denials as old (account_id, client_id, resource_id, reason, minute, count)
+  select account, new.client_id, new.resource_id, new.reason, new.minute, new.count
+  from jsonb_to_recordset(items)
+    as new (client_id uuid, resource_id uuid, reason text, minute timestamptz, count integer)
+  on conflict (account_id, minute, client_id, resource_id, reason) do update set count = excluded.count
+  where old.count < excluded.count;
+  return jsonb_build_object('xid', pg_current_xact_id()::text, 'results', jsonb '[]');
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_devices(account uuid, clients jsonb, gateways jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+  item jsonb;
+  results jsonb := '[]';
+begin
+  perform drawbridge.take_turn(account);
+  for item in select value from jsonb_array_elements(clients) loop
+    results := results || (jsonb_build_object('id', item ->> 'id') || drawbridge.write_client(account, item));
+  end loop;
+  for item in select value from jsonb_array_elements(gateways) loop
+    results := results || (jsonb_build_object('id', item ->> 'id') || drawbridge.write_gateway(account, item));
+  end loop;
+  return jsonb_build_object('xid', pg_current_xact_id()::text, 'results', results);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_flow(account uuid, item jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  new_row public.flows;
+  failed_constraint text;
+begin
+  new_row := jsonb_populate_record(null::public.flows, item);
+  new_row.account_id := account;
+  if (item ->> 'is_known')::boolean and not exists (
+    select from public.flows where id = new_row.id and account_id = account
+  ) then
+    return '{"outcome": "gone"}';
+  end if;
+  insert into public.flows as old values (new_row.*)
+  on conflict (id) do update set
+    policy_id = excluded.policy_id,
+    token_id = excluded.token_id,
+    client_remote_ip = excluded.client_remote_ip,
+    expires_at = excluded.expires_at,
+    ended_at = coalesce(old.ended_at, excluded.ended_at),
+    end_cause = coalesce(old.end_cause, excluded.end_cause),
+    told_at = coalesce(excluded.told_at, old.told_at),
+    told = coalesce(excluded.told, old.told),
+    revision = excluded.revision
+  where old.account_id = account and old.revision < excluded.revision;
+  return '{"outcome": "ok"}';
+exception when data_exception or integrity_constraint_violation or raise_exception then
+  get stacked diagnostics failed_constraint = constraint_name;
+  return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_flows(account uuid, items jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+  item jsonb;
+  results jsonb := '[]';
+begin
+  perform drawbridge.take_turn(account);
+  for item in select value from jsonb_array_elements(items) loop
+    results := results || (jsonb_build_object('id', item ->> 'id') || drawbridge.write_flow(account, item));
+  end loop;
+  return jsonb_build_object('xid', pg_current_xact_id()::text, 'results', results);
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_gateway(account uuid, item jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  new_row public.gateways;
+  is_registered boolean;
+  is_there boolean;
+  failed_constraint text;
+begin
+  new_row := jsonb_populate_record(null::public.gateways, item);
+  is_registered := exists (select from drawbridge.registrations where device_id = new_row.id);
+  is_there := exists (select from public.gateways where id = new_row.id and account_id = account);
+  if not is_there and (is_registered or (item ->> 'is_known')::boolean) then
+    return '{"outcome": "gone"}';
+  end if;
+  if not drawbridge.is_latest(account, new_row.id, (item ->> 'revision')::bigint) then
+    return '{"outcome": "ok"}';
+  end if;
+  if is_there then
+    update public.gateways set name = new_row.name where id = new_row.id and account_id = account;
+  else
+    insert into public.gateways (id, account_id, group_id, external_id, name, ipv4, ipv6, psk_base)
+    values (new_row.id, account, new_row.group_id, new_row.external_id, new_row.name, new_row.ipv4, new_row.ipv6,
+      new_row.psk_base);
+  end if;
+  return '{"outcome": "ok"}';
+exception when data_exception or integrity_constraint_violation or raise_exception then
+  get stacked diagnostics failed_constraint = constraint_name;
+  return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_sessions(account uuid, clients jsonb, gateways jsonb, alive uuid[], as_of bigint)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+begin
+  perform drawbridge.take_turn(account);
+  insert into drawbridge.client_sessions
+    (id, account_id, client_id, token_id, public_key, version, remote_ip, region, latitude, longitude, connected_at, revision)
+  select new.id, account, new.device_id, new.token_id, new.public_key, new.version, new.remote_ip, new.region,
+    new.latitude, new.longitude, new.connected_at, new.revision
+  from jsonb_to_recordset(clients) as new (id uuid, device_id uuid, token_id uuid, public_key text, version text,
+    remote_ip text, region text, latitude float8, longitude float8, connected_at timestamptz, revision bigint)
+  on conflict (id) do nothing;
+  insert into drawbridge.gateway_sessions
+    (id, account_id, gateway_id, token_id, public_key, version, remote_ip, region, latitude, longitude, connected_at, revision)
+  select new.id, account, new.device_id, new.token_id, new.public_key, new.version, new.remote_ip, new.region,
+    new.latitude, new.longitude, new.connected_at, new.revision
+  from jsonb_to_recordset(gateways) as new (id uuid, device_id uuid, token_id uuid, public_key text, version text,
+    remote_ip text, region text, latitude float8, longitude float8, connected_at timestamptz, revision bigint)
+  on conflict (id) do nothing;
+  update drawbridge.client_sessions set ended_at = now()
+  where account_id = account and ended_at is null and revision <= as_of and id <> all (alive);
+  update drawbridge.gateway_sessions set ended_at = now()
+  where account_id = account and ended_at is null and revision <= as_of and id <> all (alive);
+  return jsonb_build_object('xid', pg_current_xact_id()::text, 'results', jsonb '[]');
+end $function$
 ;

@@ -6,7 +6,7 @@ import * as v from 'valibot';
 import { accountId } from './ids.ts';
 import { lsnText } from './lsn.ts';
 import { place } from './place.ts';
-import { tableName } from './tables.ts';
+import { streamedTable } from './tables.ts';
 
 /** The version of this contract; a receiver reads this one and the one before it, which had no parts. */
 export const deliveryVersion = 2;
@@ -49,10 +49,10 @@ const seq = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
  * on every replay. An update that moves a row to another key or account travels as a delete and an insert.
  */
 const change = v.variant('op', [
-  v.object({ op: v.literal('insert'), seq, table: tableName, new: wireRow }),
-  v.object({ op: v.literal('update'), seq, table: tableName, old: wireRow, new: wireRow }),
-  v.object({ op: v.literal('delete'), seq, table: tableName, old: wireRow }),
-  v.object({ op: v.literal('truncate'), seq, table: tableName }),
+  v.object({ op: v.literal('insert'), seq, table: streamedTable, new: wireRow }),
+  v.object({ op: v.literal('update'), seq, table: streamedTable, old: wireRow, new: wireRow }),
+  v.object({ op: v.literal('delete'), seq, table: streamedTable, old: wireRow }),
+  v.object({ op: v.literal('truncate'), seq, table: streamedTable }),
 ]);
 export type Change = v.InferOutput<typeof change>;
 
@@ -90,14 +90,16 @@ const sender = {
 };
 /** `to`: position after this delivery. */
 const envelope = { ...sender, to: lsnText };
-const rowsByTable = v.record(tableName, v.array(wireRow));
+const rowsByTable = v.record(streamedTable, v.array(wireRow));
 /** Parts of one stage are numbered from 0 and staged in order; part 0 discards whatever was staged before. */
 const partOf = { ...sender, stage, index: v.pipe(v.number(), v.safeInteger(), v.minValue(0)) };
 
 /**
  * `commits`: the lane's next commits. `from` is the position the replicator believes the object to hold; null means that
  * the account was born in the first of these commits and has no history before it.
- * `snapshot`: every row of the account as of one database snapshot, then the commits that it does not include.
+ * `snapshot`: every row of the account as of one database snapshot, then the commits that it does not include. `seen` is the
+ * text of that snapshot, as pg_current_snapshot() prints it; left out, it is known to see nothing. Of `flows` it has those that
+ * have not ended, by their ids alone.
  * `commit-part` and `snapshot-part`: changes of one large transaction, or rows of one large snapshot, to be kept aside until
  * the delivery that names their stage makes them effective in one step. `start` is where the transaction's commit record
  * begins: an object that stands beyond it has the transaction.
@@ -108,6 +110,7 @@ export const delivery = v.variant('type', [
     type: v.literal('snapshot'),
     ...envelope,
     rows: rowsByTable,
+    seen: v.optional(v.pipe(v.string(), v.regex(/^\d+:\d+:[\d,]*$/))),
     commits: v.array(commit),
     staged: v.optional(staged),
   }),

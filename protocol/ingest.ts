@@ -53,6 +53,18 @@ export const statusAnswer = v.object({
   flows: count,
   /** Accesses that ended and whose gateway is away: it is told after its next init. */
   rejectsOwed: count,
+  /** What the edge has to write to Postgres: whether it has a database for it, and how it goes. */
+  writeBack: v.object({
+    isConfigured: v.boolean(),
+    /** Records of the ledger that Postgres does not have. */
+    waiting: count,
+    /** Flushes that failed since the last that did not. */
+    failures: count,
+    /** Records that Postgres does not take. */
+    refused: count,
+    /** So much waits that new flows are refused. */
+    isFull: v.boolean(),
+  }),
   /** Rows that could not be read, as `table/key`, at most a hundred: they grant nothing. */
   unreadableRows: v.array(v.string()),
   /** What operators have denied at the edge, oldest first. */

@@ -1,5 +1,5 @@
-// The published tables: which travel, what identifies a row, and which column names its account. The publication in
-// migrations/ and this list must agree; a test compares them.
+// The published tables: which travel, what identifies a row, and which column names its account. The publications in
+// migrations/ and these lists must agree; a test compares them.
 import * as v from 'valibot';
 
 /** By table, the columns that identify a row within its account. Parents come before children. */
@@ -17,6 +17,7 @@ export const keyColumns = {
   resources: ['id'],
   resource_connections: ['resource_id', 'gateway_group_id'],
   policies: ['id'],
+  flows: ['id'],
 } as const;
 
 export const tableName = v.picklist([
@@ -33,16 +34,21 @@ export const tableName = v.picklist([
   'resources',
   'resource_connections',
   'policies',
-] satisfies (keyof typeof keyColumns)[]);
+] satisfies Exclude<keyof typeof keyColumns, 'flows'>[]);
 export type TableName = v.InferOutput<typeof tableName>;
 export const tableNames: readonly TableName[] = tableName.options;
 
+/** The ledger of flows: streamed by a publication of its own, without inserts and without rows that have ended. */
+export const ledgerTable = 'flows';
+export const streamedTable = v.picklist([...tableName.options, ledgerTable]);
+export type StreamedTable = v.InferOutput<typeof streamedTable>;
+
 /** The column that names a row's account. */
-export function accountColumn(table: TableName): 'id' | 'account_id' {
+export function accountColumn(table: StreamedTable): 'id' | 'account_id' {
   return table === 'accounts' ? 'id' : 'account_id';
 }
 
 /** Whether a row may belong to no account: it then belongs to the shared one. */
-export function mayBeShared(table: TableName): boolean {
+export function mayBeShared(table: StreamedTable): boolean {
   return table === 'tokens';
 }

@@ -16,7 +16,7 @@
 import { assert } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import type { Lsn } from '../protocol/lsn.ts';
-import { isVisible, type PgSnapshot, type Xid } from './visibility.ts';
+import { isVisible, type PgSnapshot, type Xid } from '../protocol/visibility.ts';
 
 export type Positions = ReadonlyMap<AccountId, Lsn>;
 

@@ -8,7 +8,7 @@ import * as v from 'valibot';
 import type { Change, WireRow, WireValue } from '../protocol/commit.ts';
 import { accountId, sharedAccountId, type AccountId } from '../protocol/ids.ts';
 import type { Lsn } from '../protocol/lsn.ts';
-import { accountColumn, keyColumns, mayBeShared, tableName, type TableName } from '../protocol/tables.ts';
+import { accountColumn, keyColumns, mayBeShared, streamedTable, type StreamedTable } from '../protocol/tables.ts';
 import { assert } from '../protocol/assert.ts';
 import type { Message, Relation } from './decode.ts';
 import { StreamStopError } from './stop.ts';
@@ -48,7 +48,7 @@ export type Transaction = Begun & {
   /** Accounts whose row of `accounts` is inserted by this transaction. */
   readonly born: ReadonlySet<AccountId>;
   /** Those in `byAccount` too, once each, whether or not an account is known. */
-  readonly truncates: readonly { readonly seq: number; readonly table: TableName }[];
+  readonly truncates: readonly { readonly seq: number; readonly table: StreamedTable }[];
   readonly messages: readonly { readonly prefix: string; readonly content: string }[];
 };
 
@@ -69,7 +69,7 @@ type Account = { changes: Change[]; bytes: number; parts: number };
 type Open = Begun & {
   readonly byAccount: Map<AccountId, Account>;
   readonly born: Set<AccountId>;
-  readonly truncates: { seq: number; table: TableName }[];
+  readonly truncates: { seq: number; table: StreamedTable }[];
   readonly messages: { prefix: string; content: string }[];
   nextSeq: number;
   /** Bytes held, over all accounts. */
@@ -80,10 +80,10 @@ type Open = Begun & {
 
 /** `knownAccounts` is asked at each truncate: it reaches every account that has ever had a lane. */
 export function createAssembler(knownAccounts: () => Iterable<AccountId>): Assembler {
-  const tablesByRelation = new WeakMap<Relation, TableName>();
+  const tablesByRelation = new WeakMap<Relation, StreamedTable>();
   let open: Open | null = null;
 
-  const tableOf = (relation: Relation): TableName => {
+  const tableOf = (relation: Relation): StreamedTable => {
     const known = tablesByRelation.get(relation);
     if (known !== undefined) return known;
     const table = checkRelation(relation);
@@ -181,8 +181,8 @@ function takePart(open: Open, account: AccountId, held: Account): TransactionPar
   return { type: 'part', start, xid32, committedAtUs, account, index, changes, isBorn: open.born.has(account) };
 }
 
-function checkRelation(relation: Relation): TableName {
-  const table = v.safeParse(tableName, relation.name);
+function checkRelation(relation: Relation): StreamedTable {
+  const table = v.safeParse(streamedTable, relation.name);
   if (!table.success || relation.schema !== 'public') {
     throw new StreamStopError(
       `the publication holds ${relation.schema}.${relation.name}, which is none of ours: take it out with \`alter publication drawbridge drop table ${relation.schema}.${relation.name}\`, after which every account is resynchronized`,
@@ -207,17 +207,17 @@ function fullOld(relation: Relation, old: WireRow | null): WireRow {
   );
 }
 
-function addInsert(open: Open, table: TableName, row: WireRow, bytes: number): void {
+function addInsert(open: Open, table: StreamedTable, row: WireRow, bytes: number): void {
   const account = accountOf(table, row);
   if (table === 'accounts') open.born.add(account);
   add(open, account, { op: 'insert', seq: takeSeq(open), table, new: row }, bytes);
 }
 
-function addDelete(open: Open, table: TableName, old: WireRow, bytes: number): void {
+function addDelete(open: Open, table: StreamedTable, old: WireRow, bytes: number): void {
   add(open, accountOf(table, old), { op: 'delete', seq: takeSeq(open), table, old }, bytes);
 }
 
-function addUpdate(open: Open, table: TableName, old: WireRow, row: WireRow, bytes: number): void {
+function addUpdate(open: Open, table: StreamedTable, old: WireRow, row: WireRow, bytes: number): void {
   const account = accountOf(table, row);
   if (account !== accountOf(table, old) || keyColumns[table].some((column) => old[column] !== row[column])) {
     addDelete(open, table, old, bytes / 2);
@@ -227,7 +227,7 @@ function addUpdate(open: Open, table: TableName, old: WireRow, row: WireRow, byt
   add(open, account, { op: 'update', seq: takeSeq(open), table, old, new: row }, bytes);
 }
 
-function addTruncate(open: Open, tables: readonly TableName[], knownAccounts: Iterable<AccountId>): void {
+function addTruncate(open: Open, tables: readonly StreamedTable[], knownAccounts: Iterable<AccountId>): void {
   const accounts = new Set([...knownAccounts, ...open.byAccount.keys()]);
   for (const table of tables) {
     const seq = takeSeq(open);
@@ -253,7 +253,7 @@ function add(open: Open, account: AccountId, change: Change, bytes: number): voi
   if (held.bytes > partBytesMax) open.isPartDue = true;
 }
 
-function accountOf(table: TableName, row: WireRow): AccountId {
+function accountOf(table: StreamedTable, row: WireRow): AccountId {
   const value: WireValue | undefined = row[accountColumn(table)];
   if (value === null && mayBeShared(table)) return sharedAccountId;
   const parsed = v.safeParse(accountId, value);

@@ -14,7 +14,7 @@ import { logRowJson, withoutData, type ChangeLog, type LogBatch, type LogRow } f
 import { LogAside } from './log-aside.ts';
 import type { Log } from './log.ts';
 import type { Record } from './record.ts';
-import { parsePgSnapshot, type PgSnapshot } from './visibility.ts';
+import { parsePgSnapshot, type PgSnapshot } from '../protocol/visibility.ts';
 
 export type BookkeepingOptions = {
   readonly client: ClientBase;

@@ -15,7 +15,7 @@ import { messageOf, type Log } from './log.ts';
 import type { Counters } from './metrics.ts';
 import { PostError, type Post } from './post.ts';
 import { laneCommit, lanePart, stageOf } from './request.ts';
-import type { Xid } from './visibility.ts';
+import type { Xid } from '../protocol/visibility.ts';
 
 /** A higher term has spoken: this run must end, and the next asks for a term of its own. */
 export class FencedError extends Error {

@@ -8,7 +8,7 @@ import * as v from 'valibot';
 import { unreachable } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { formatPgLsn, type Lsn } from '../protocol/lsn.ts';
-import type { TableName } from '../protocol/tables.ts';
+import { ledgerTable, type TableName } from '../protocol/tables.ts';
 import type { Change } from '../protocol/commit.ts';
 import type { Transaction, TransactionPart } from './assemble.ts';
 import { redact } from './redact.ts';
@@ -60,9 +60,8 @@ export class ChangeLog {
 
   /** Keeps the rows of some changes of a transaction that is not complete. */
   addPart({ account, changes, committedAtUs }: TransactionPart): void {
-    for (const change of changes) {
-      if (change.op === 'truncate') continue;
-      const row = bounded(partRow(account, committedAtUs, change));
+    for (const change of changes.flatMap((each) => partRows(account, committedAtUs, each))) {
+      const row = bounded(change);
       this.#push({ type: 'part-row', row, bytes: bytesOf(row) });
     }
   }
@@ -150,27 +149,22 @@ export function logRowJson(row: LogRow): string {
 
 function rowsOf({ committedAtUs, byAccount, truncates }: Transaction): readonly PartRow[] {
   const nothing = { oldData: null, data: null, reason: null };
-  const rows: PartRow[] = truncates.map(({ seq, table }) => ({
-    ...nothing,
-    committedAtUs,
-    seq,
-    account: null,
-    table,
-    op: 'truncate',
-  }));
+  const rows: PartRow[] = truncates.flatMap(({ seq, table }) =>
+    table === ledgerTable ? [] : [{ ...nothing, committedAtUs, seq, account: null, table, op: 'truncate' }],
+  );
   for (const [account, changes] of byAccount) {
-    for (const change of changes) {
-      if (change.op !== 'truncate') rows.push(partRow(account, committedAtUs, change));
-    }
+    for (const change of changes) rows.push(...partRows(account, committedAtUs, change));
   }
   return rows;
 }
 
-function partRow(account: AccountId, committedAtUs: number, change: Exclude<Change, { op: 'truncate' }>): PartRow {
+/** The ledger of flows is a log itself, which the edge writes. */
+function partRows(account: AccountId, committedAtUs: number, change: Change): readonly PartRow[] {
   const { op, seq, table } = change;
+  if (op === 'truncate' || table === ledgerTable) return [];
   const oldData = 'old' in change ? redact(table, change.old) : null;
   const data = 'new' in change ? redact(table, change.new) : null;
-  return { committedAtUs, seq, account, table, op, oldData, data, reason: null };
+  return [{ committedAtUs, seq, account, table, op, oldData, data, reason: null }];
 }
 
 function bounded(row: PartRow): PartRow {

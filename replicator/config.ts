@@ -61,7 +61,9 @@ export type Config = {
   readonly changeLogDays: number;
 };
 
+/** What is streamed: the tables that decide, and apart from them the ledger of flows. */
 export const publication = 'drawbridge';
+export const ledgerPublication = 'drawbridge_flows';
 
 export type ParsedConfig =
   | { readonly type: 'ok'; readonly config: Config }

@@ -43,7 +43,7 @@ import {
   type LanePart,
   type Request,
 } from './request.ts';
-import { isVisible, type PgSnapshot } from './visibility.ts';
+import { isVisible, type PgSnapshot } from '../protocol/visibility.ts';
 
 /** An account whose object holds everything up to `position` of this epoch. */
 export function addLane(lanes: Lanes, account: AccountId, position: Lsn): void {

@@ -12,7 +12,7 @@ import { Carrier } from './carry.ts';
 import { ChangeLog } from './change-log.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { everyAccount, type ResyncAccount, type Steering } from '../protocol/steering.ts';
-import { publication, type Config } from './config.ts';
+import { ledgerPublication, publication, type Config } from './config.ts';
 import { clientConfig } from './connection.ts';
 import { createDecoder, type Decoder } from './decode.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -35,7 +35,7 @@ import type { Record } from './record.ts';
 import type { Slot } from './slot.ts';
 import { Snapshots } from './snapshots.ts';
 import { windowBytesMax, type PipelineReport } from './status.ts';
-import { widenXid, type Xid } from './visibility.ts';
+import { widenXid, type Xid } from '../protocol/visibility.ts';
 import { openWal, type Wal } from './wal.ts';
 
 const drainMsMax = 5_000;
@@ -169,7 +169,7 @@ export class Pipeline {
     this.#wal = await openWal({
       connection: clientConfig(config.databaseUrl),
       slot: config.slot,
-      publication,
+      publications: [publication, ledgerPublication],
       confirmed: slot.confirmed,
       walSenderTimeoutMs,
       onMessage: (bytes) => this.#read(bytes),

@@ -5,6 +5,7 @@ import type { ClientBase } from 'pg';
 import { parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import { tableNames } from '../protocol/tables.ts';
 import { applicationName } from './connection.ts';
+import { ledgerPublication } from './config.ts';
 
 /** A fault that a person has to mend; `problems` holds a sentence for each. */
 export class PreflightError extends Error {
@@ -28,7 +29,7 @@ export type Server = {
 /** Throws PreflightError unless everything holds. */
 export async function preflight(client: ClientBase, publication: string): Promise<Server> {
   const facts = await readFacts(client, publication);
-  const problems = [...serverProblems(facts), ...publicationProblems(facts, publication)];
+  const problems = [...serverProblems(facts), ...publicationProblems(facts, publication), ...ledgerProblems(facts)];
   if (problems.length > 0) throw new PreflightError(problems);
   const identity = await client.query<{ system_identifier: string; timeline: number; wal_end: string }>(
     `select (select system_identifier::text from pg_control_system()),
@@ -61,6 +62,10 @@ type Facts = {
   /** Null when the publication does not exist. */
   readonly publishes_all_operations: boolean | null;
   readonly published: readonly Published[];
+  /** Operations and filter of the ledger's publication; null when it does not exist or holds anything else. */
+  readonly ledger: string | null;
+  readonly ledger_identity: string | null;
+  readonly may_read_ledger: boolean | null;
 };
 type Published = {
   readonly name: string;
@@ -92,8 +97,14 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
                from pg_publication_tables t
                join pg_namespace n on n.nspname = t.schemaname
                join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
-              where t.pubname = $1) as published`,
-    [publication],
+              where t.pubname = $1) as published,
+            (select concat_ws(' ', p.pubinsert::int, p.pubupdate::int, p.pubdelete::int, p.pubtruncate::int, max(t.rowfilter))
+               from pg_publication p join pg_publication_tables t on t.pubname = p.pubname
+              where p.pubname = $2 group by p.oid having array_agg(t.schemaname || '.' || t.tablename) = '{public.flows}')
+              as ledger,
+            (select relreplident from pg_class where oid = to_regclass('public.flows')) as ledger_identity,
+            has_table_privilege(to_regclass('public.flows'), 'select') as may_read_ledger`,
+    [publication, ledgerPublication],
   );
   const [facts] = result.rows;
   if (facts === undefined) throw new PreflightError(['The server answered no settings: connect to Postgres itself.']);
@@ -161,6 +172,28 @@ function publicationProblems(facts: Facts, publication: string): readonly string
     );
   }
   for (const table of facts.published) problems.push(...tableProblems(table, facts.role, publication));
+  return problems;
+}
+
+/** Inserts into the ledger are the edge's own: they say nothing, and a row that has ended must arrive as a delete. */
+function ledgerProblems({
+  ledger,
+  ledger_identity: identity,
+  may_read_ledger: mayRead,
+  role,
+}: Facts): readonly string[] {
+  // Null: there is no such table, which the migrations make.
+  if (mayRead === null) return [];
+  const problems: string[] = [];
+  if (ledger !== '0 1 1 1 (ended_at IS NULL)') {
+    problems.push(
+      `The publication ${ledgerPublication} is missing or altered: run \`drop publication if exists ${ledgerPublication}\`, then \`create publication ${ledgerPublication} for table flows where (ended_at is null) with (publish = 'update, delete, truncate')\`.`,
+    );
+  }
+  if (identity !== 'f') {
+    problems.push('The table flows does not log full old rows: run `alter table flows replica identity full`.');
+  }
+  if (!mayRead) problems.push(`The role ${role} may not read flows: run \`grant select on flows to ${role}\`.`);
   return problems;
 }
 

@@ -5,7 +5,7 @@ import { deliveryBytesMax, deliveryVersion, type Change, type Commit, type Stage
 import { assert } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { lsnToText, textToLsn, type Lsn } from '../protocol/lsn.ts';
-import type { Xid } from './visibility.ts';
+import { formatPgSnapshot, type PgSnapshot, type Xid } from '../protocol/visibility.ts';
 import type { Place } from '../protocol/place.ts';
 
 export const deliveryCommitsMax = 500;
@@ -89,12 +89,12 @@ export function takeRequest(sender: Sender, from: Lsn | null, queue: LaneItem[])
 /** `rowsJson`: the account's rows by table, but those staged. Null when it is too large to be delivered. */
 export function snapshotRequest(
   sender: Sender,
-  taken: { readonly rowsJson: string; readonly staged: Staged | null; readonly to: Lsn },
+  taken: { readonly rowsJson: string; readonly seen: PgSnapshot; readonly staged: Staged | null; readonly to: Lsn },
   commits: readonly LaneCommit[],
 ): Request | null {
-  const { rowsJson, staged, to } = taken;
+  const { rowsJson, seen, staged, to } = taken;
   const stagedJson = staged === null ? '' : `,"staged":${JSON.stringify(staged)}`;
-  const body = `{"type":"snapshot",${envelope(sender, to)},"rows":${rowsJson},"commits":[${joined(commits)}]${stagedJson}}`;
+  const body = `{"type":"snapshot",${envelope(sender, to)},"rows":${rowsJson},"seen":"${formatPgSnapshot(seen)}","commits":[${joined(commits)}]${stagedJson}}`;
   const bytes = Buffer.byteLength(body);
   return bytes > deliveryBytesMax ? null : { type: 'snapshot', body, bytes, to, commits };
 }

@@ -10,13 +10,21 @@ import { must } from '../protocol/assert.ts';
 import type { WireRow, WireValue } from '../protocol/commit.ts';
 import { sharedAccountId, type AccountId } from '../protocol/ids.ts';
 import { messagePrefix } from '../protocol/steering.ts';
-import { accountColumn, mayBeShared, tableNames, type TableName } from '../protocol/tables.ts';
+import {
+  accountColumn,
+  ledgerTable,
+  mayBeShared,
+  tableNames,
+  type StreamedTable,
+  type TableName,
+} from '../protocol/tables.ts';
 import { composeSteering } from './steering.ts';
 import { bounded, readable } from './quarantine.ts';
 import { decoderOf } from './value.ts';
-import { isVisible, parsePgSnapshot, type PgSnapshot, type Xid } from './visibility.ts';
+import { isVisible, parsePgSnapshot, type PgSnapshot, type Xid } from '../protocol/visibility.ts';
 
-export type RowsByTable = Readonly<Partial<Record<TableName, readonly WireRow[]>>>;
+/** Whole rows of every table, but of flows the ids of those that have not ended. */
+export type RowsByTable = Readonly<Partial<Record<StreamedTable, readonly WireRow[]>>>;
 /** `rows` but for those that were handed over as parts. */
 export type AccountRows = { readonly seen: PgSnapshot; readonly rows: RowsByTable };
 
@@ -44,7 +52,9 @@ export async function readAccount(
     await client.query('begin isolation level repeatable read read only');
     try {
       // Must stay the first statement: the next one fixes S.
-      await client.query(`lock table ${tableNames.map((table) => `public.${table}`).join(', ')} in access share mode`);
+      await client.query(
+        `lock table ${[...tableNames, ledgerTable].map((table) => `public.${table}`).join(', ')} in access share mode`,
+      );
       const seen = await currentSnapshot(client);
       if (mustSee.every((xid) => isVisible(seen, xid)))
         return { seen, rows: await readTables(client, account, onPart) };
@@ -77,7 +87,7 @@ async function readTables(
   onPart: ((rows: RowsByTable) => Promise<void>) | undefined,
 ): Promise<RowsByTable> {
   const decoders = await readDecoders(client);
-  let rows: Partial<Record<TableName, WireRow[]>> = {};
+  let rows: Partial<Record<StreamedTable, WireRow[]>> = {};
   let bytes = 0;
   for (const table of account === sharedAccountId ? tableNames.filter(mayBeShared) : tableNames) {
     const byColumn = must(decoders.get(table), `the columns of ${table}`);
@@ -91,6 +101,11 @@ async function readTables(
       bytes = 0;
     }
   }
+  const live = await client.query<{ id: string }>(
+    'select id::text from only public.flows where account_id = $1 and ended_at is null',
+    [account],
+  );
+  rows[ledgerTable] = live.rows;
   return rows;
 }
 

@@ -15,7 +15,7 @@ import type { Counters } from './metrics.ts';
 import { PostError, type Post } from './post.ts';
 import { snapshotPartBody } from './request.ts';
 import { emitMarker, readAccount, UnseenError, type RowsByTable } from './snapshot.ts';
-import type { Xid } from './visibility.ts';
+import type { Xid } from '../protocol/visibility.ts';
 
 export type SnapshotsOptions = {
   readonly connection: pg.ClientConfig;

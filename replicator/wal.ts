@@ -12,7 +12,7 @@ import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 export type WalOptions = {
   readonly connection: ClientConfig;
   readonly slot: string;
-  readonly publication: string;
+  readonly publications: readonly string[];
   /** The slot's confirmed position: what the status says until something is confirmed. */
   readonly confirmed: Lsn;
   /** The server's wal_sender_timeout; 0 when it has none. */
@@ -58,7 +58,7 @@ export class Wal {
       acknowledge: { auto: false, timeoutSeconds: 0 },
       flowControl: { enabled: false },
     });
-    this.#plugin = bytesPlugin(options.publication, (bytes) => this.#hear(() => options.onMessage(bytes)));
+    this.#plugin = bytesPlugin(options.publications, (bytes) => this.#hear(() => options.onMessage(bytes)));
     this.#timer = setInterval(
       () => this.#tick(),
       timeoutMs === 0 ? statusIntervalMsMax : Math.min(timeoutMs / 3, statusIntervalMsMax),
@@ -180,7 +180,7 @@ export class Wal {
 }
 
 /** An output plugin of the library's shape, which hands the bytes on as they are. */
-function bytesPlugin(publication: string, onBytes: (bytes: Buffer) => void) {
+function bytesPlugin(publications: readonly string[], onBytes: (bytes: Buffer) => void) {
   let client: Client | null = null;
   return {
     name: 'pgoutput',
@@ -189,7 +189,7 @@ function bytesPlugin(publication: string, onBytes: (bytes: Buffer) => void) {
     stream: () => client?.connection.stream ?? null,
     start(connected: Client, slot: string, lsn: string): Promise<unknown> {
       client = connected;
-      const names = connected.escapeLiteral(connected.escapeIdentifier(publication));
+      const names = connected.escapeLiteral(publications.map((name) => connected.escapeIdentifier(name)).join());
       return connected.query(
         `START_REPLICATION SLOT ${connected.escapeIdentifier(slot)} LOGICAL ${lsn} (proto_version '1', publication_names ${names}, messages 'true')`,
       );

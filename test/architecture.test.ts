@@ -10,7 +10,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const allowed: Readonly<Record<string, { readonly folders: readonly string[]; readonly packages: RegExp }>> = {
   protocol: { folders: [], packages: /^valibot$/ },
   core: { folders: ['protocol'], packages: /^(?:valibot|semver)$/ },
-  worker: { folders: ['protocol', 'core'], packages: /^(?:valibot|hono|node:crypto|cloudflare:workers)$/ },
+  worker: { folders: ['protocol', 'core'], packages: /^(?:valibot|hono|pg|node:crypto|cloudflare:workers)$/ },
   replicator: { folders: ['protocol'], packages: /^(?:valibot|pg|pg-logical-replication|node:[a-z_/]+)$/ },
   devices: { folders: ['protocol'], packages: /^(?:valibot|ws|node:[a-z_/]+)$/ },
   cli: { folders: ['protocol', 'core', 'worker', 'replicator', 'devices', 'dev'], packages: /./ },

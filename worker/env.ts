@@ -7,6 +7,8 @@ export type Env = {
   readonly ACCOUNT: DurableObjectNamespace<Account>;
   readonly RELAY_HUB: DurableObjectNamespace<RelayHub>;
   readonly STREAM: DurableObjectNamespace<Stream>;
+  /** The database that the edge writes to, as the role drawbridge_edge; without it write-back waits. */
+  readonly EDGE_DATABASE?: Hyperdrive;
   /** Keys that sign device tokens: `id:secret`, comma-separated; all are accepted. */
   readonly DRAWBRIDGE_TOKEN_KEYS?: string;
   /** Keys that sign the replicator's requests, comma-separated; all are accepted. */
@@ -18,6 +20,11 @@ export type Env = {
 /** The name of an account's object. The scheme has a version, so that splitting an account later is a routing change. */
 export function accountObjectName(accountId: string): string {
   return `account:v1:${accountId}`;
+}
+
+/** The account whose object has this name. */
+export function accountOfObject(name: string): string {
+  return name.replace(/^account:v1:/, '');
 }
 
 /** The name of the one RelayHub object. */

@@ -11,6 +11,7 @@ import type { Env } from './env.ts';
 export { Account } from './account/account.ts';
 export { RelayHub } from './relay-hub/relay-hub.ts';
 export { Stream } from './stream/stream.ts';
+export { WriteBack } from './write-back/entry.ts';
 
 const app = new Hono<{ Bindings: Env }>();
 

@@ -12,10 +12,13 @@ const object = {
   gateways: 1,
   flows: 1,
   rejectsOwed: 2,
+  writeBack: { isConfigured: true, waiting: 0, failures: 0, refused: 0, isFull: false },
   unreadableRows: [],
   holds: [],
   clonedDevices: [],
 };
+
+const writing = (changes: object) => ({ ...object, writeBack: { ...object.writeBack, ...changes } });
 
 test('an account is well while its object stands at its lane or beyond, also with gateways yet to be told', () => {
   expect(accountProblem(row, object)).toBeNull();
@@ -30,6 +33,18 @@ test.each([
   [row, { ...object, position: { epoch: 2, lsn: lsn(99) } }, /has lost what was delivered.* resync acme/],
   [row, { ...object, unreadableRows: ['policies/p1'] }, /cannot be read grant nothing \(policies\/p1\)/],
   [row, { ...object, clonedDevices: ['d1'] }, /one external_id \(devices d1\)/],
+  [
+    row,
+    writing({ isConfigured: false, waiting: 3 }),
+    /no database to write 3 records of the ledger to: bind EDGE_DATABASE/,
+  ],
+  [
+    row,
+    writing({ failures: 3, waiting: 7 }),
+    /7 records of the ledger wait for Postgres after 3 failed attempts: look/,
+  ],
+  [row, writing({ isFull: true, waiting: 9 }), /no new flow is granted until some are: look/],
+  [row, writing({ refused: 2 }), /refuses 2 records/],
 ])('an account that is not well is told so with the way out: %#', (account, answer, problem) => {
   expect(accountProblem(account, answer)).toMatch(problem);
 });

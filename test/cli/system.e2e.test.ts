@@ -39,7 +39,10 @@ beforeAll(async () => {
       if (part === 'replicator') replicatorLines.push(line);
     },
   });
-  const worker = await startWorkerPart(start({ PORT: '0', DRAWBRIDGE_WORKER_STATE: state }));
+  const edgeUrl = await setRolePassword(postgres.url, 'drawbridge_edge', 'secret');
+  const worker = await startWorkerPart(
+    start({ PORT: '0', DRAWBRIDGE_WORKER_STATE: state, EDGE_DATABASE_URL: edgeUrl }),
+  );
   stops.push(worker.part.stop);
   workerUrl = worker.ready;
   const replicatorDatabaseUrl = await setRolePassword(postgres.url, 'drawbridge_replicator', 'secret');

@@ -57,10 +57,10 @@ function driveFor({ event }: Message): Drive {
   return driveWithFlow(undefined, second.has(event) ? speaking.B : speaking[isOfPools ? 'C' : 'A']);
 }
 
-/** Sends a message to an account with one live flow; returns what was said, and whether anything was saved. */
+/** Sends a message to an account with one live flow; returns what was said, and whether more was saved than that it was refused. */
 function send(driven: Drive, { sessionId, event }: Message, payload: unknown): { said: string[]; saved: number } {
   const effects = driven.step({ type: 'message', sessionId, event, payload, ref: 1 });
-  return { said: lines(effects), saved: effects.saves.length };
+  return { said: lines(effects), saved: effects.saves.filter(({ type }) => type !== 'put-denial').length };
 }
 
 const withFields = messages.filter(({ payload }) => Object.keys(payload).length > 0);

@@ -1,7 +1,7 @@
 // docs/consequences.md, line by line: the page is read, each line is run, and what each side is told is compared with it.
 import { expect, test } from 'vitest';
 import { authorizeFlow, createFlow, drive, joinClient, joinGateway, lines, refOf } from '../support/core.ts';
-import { clientHello, ids, worldRows } from '../support/world.ts';
+import { clientHello, id, ids, worldRows } from '../support/world.ts';
 import { consequences, linesOfPage, thingsIn } from '../support/consequences.ts';
 import type { Drive } from '../support/core.ts';
 import type { Line } from '../support/consequences.ts';
@@ -29,6 +29,7 @@ test.each(linesOfPage)('[P4.15] $name: $change', ({ name, gateway, client }) => 
 /** Makes the line's change; returns what was sent. */
 function happen(driven: Drive, line: Line): string[] {
   if (line.type === 'commit') return driven.commit(...line.changes);
+  if (line.type === 'ledger') return driven.commit(flowChange(driven, line.op));
   if (line.type === 'time') {
     driven.now = line.at;
     return lines(driven.step({ type: 'tick' }));
@@ -37,6 +38,14 @@ function happen(driven: Drive, line: Line): string[] {
   const connected = lines(driven.step({ type: 'connect', sessionId: 'client-again', hello }));
   const joined = lines(driven.step({ type: 'joined', sessionId: 'client-again' }));
   return [...connected, ...joined].map((sent) => sent.replace('client-again', 'client'));
+}
+
+/** A change of the live flow's row in the ledger. */
+function flowChange(driven: Drive, op: 'insert' | 'update' | 'delete'): object {
+  const flow = { id: [...driven.state.grants.keys()][0], account_id: ids.account, policy_id: ids.policy };
+  if (op === 'insert') return { op, table: 'flows', new: { ...flow, id: id('flow', 9) } };
+  const changed = { ...flow, policy_id: id('pol', 9) };
+  return op === 'update' ? { op, table: 'flows', old: flow, new: changed } : { op, table: 'flows', old: flow };
 }
 
 /** What one side was told, in the page's words. */

@@ -66,7 +66,9 @@ test('the database is reached at the port and with the password that the other c
 test('each service does its work with its own command and environment', async () => {
   const { migrate, worker, replicator } = services;
   const migrated = await run(process.execPath, commandOf(migrate).slice(1), { cwd: root, env: environmentOf(migrate) });
-  expect(migrated.stdout).toBe('the database is migrated, and drawbridge_replicator has its password\n');
+  expect(migrated.stdout).toBe(
+    'the database is migrated, and drawbridge_replicator and drawbridge_edge have their passwords\n',
+  );
 
   start(commandOf(worker), environmentOf(worker), root);
   await untilHealthy(worker.healthcheck?.test ?? [], environmentOf(worker));

@@ -4,8 +4,10 @@ import { migrate } from '../../dev/migrate.ts';
 import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
 import { setRolePassword } from '../../dev/role-password.ts';
 import { dumpSchema, storedSchema } from '../../dev/schema-dump.ts';
-import { keyColumns, tableNames } from '../../protocol/tables.ts';
+import { keyColumns, ledgerTable, tableNames } from '../../protocol/tables.ts';
 import { acme, insertRow, other, refusalOf, type Values } from '../support/insert-row.ts';
+
+const publishedTables = [...tableNames, ledgerTable] as const;
 
 describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
   let server: RunningPostgres;
@@ -40,15 +42,20 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
     expect(await column(`select tablename from pg_publication_tables where pubname = 'drawbridge'`)).toEqual(
       [...tableNames].sort(),
     );
-    expect(await column(`select pubinsert and pubupdate and pubdelete and pubtruncate from pg_publication`)).toEqual([
-      'true',
-    ]);
+    expect(
+      await column(
+        `select concat_ws(' ', pubname, pubinsert::int, pubupdate::int, pubdelete::int, pubtruncate::int) from pg_publication`,
+      ),
+    ).toEqual(['drawbridge 1 1 1 1', 'drawbridge_flows 0 1 1 1']);
+    expect(
+      await column(`select tablename || rowfilter from pg_publication_tables where pubname = 'drawbridge_flows'`),
+    ).toEqual(['flows(ended_at IS NULL)']);
   });
 
   test('keeps nothing but published tables in public, and relay groups, whose tokens are published', async () => {
     const tables = await column(`select tablename from pg_tables where schemaname = 'public'`);
 
-    expect(tables).toEqual([...tableNames, 'relay_groups'].sort());
+    expect(tables).toEqual([...publishedTables, 'relay_groups'].sort());
   });
 
   test('identifies the rows of each published table by the key in protocol/tables.ts', async () => {
@@ -59,7 +66,7 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
     );
 
     expect(keys).toEqual(
-      [...tableNames.map((table) => `${table} ${keyColumns[table].join(',')}`), 'relay_groups id'].sort(),
+      [...publishedTables.map((table) => `${table} ${keyColumns[table].join(',')}`), 'relay_groups id'].sort(),
     );
   });
 

@@ -138,6 +138,7 @@ test('secrets, account and tokens are kept from run to run, for their owner alon
   expect(first[0]?.replaceAll(/=.*/g, '').trim().split('\n')).toEqual([
     'DRAWBRIDGE_INGEST_KEY',
     'DRAWBRIDGE_TOKEN_KEYS',
+    'EDGE_DATABASE_URL',
     'REPLICATOR_DATABASE_URL',
   ]);
 });

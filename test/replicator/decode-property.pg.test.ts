@@ -140,7 +140,7 @@ describe.each([18, 15] as const)('values on Postgres %i', (version) => {
     const wal = await openWal({
       connection: clientConfig(database.replicatorUrl),
       slot: database.name,
-      publication: 'probes',
+      publications: ['probes'],
       confirmed: 0n,
       walSenderTimeoutMs: 60_000,
       onMessage(bytes) {

@@ -63,6 +63,26 @@ test.each([
   ['no publication', 'drop publication drawbridge', ['The publication drawbridge is missing: run `npm run migrate`']],
   ['no bookkeeping', 'drop table drawbridge.lanes', ['The migrations are not applied: run `npm run migrate`']],
   [
+    'a ledger that publishes inserts',
+    `alter publication drawbridge_flows set (publish = 'insert, update, delete, truncate')`,
+    [`create publication drawbridge_flows for table flows where (ended_at is null)`],
+  ],
+  [
+    'a ledger without its filter',
+    'alter publication drawbridge_flows set table flows',
+    [`create publication drawbridge_flows for table flows where (ended_at is null)`],
+  ],
+  [
+    'no publication of the ledger',
+    'drop publication drawbridge_flows',
+    [`create publication drawbridge_flows for table flows where (ended_at is null)`],
+  ],
+  [
+    'a ledger that may not be read',
+    'revoke select on flows from drawbridge_replicator',
+    ['grant select on flows to drawbridge_replicator'],
+  ],
+  [
     'no right to read',
     'revoke select on tokens from drawbridge_replicator',
     ['grant select on tokens to drawbridge_replicator'],

@@ -112,7 +112,7 @@ async function open(database: TestDatabase, onMessage: (message: Message) => voi
   const wal = await openWal({
     connection: clientConfig(database.replicatorUrl),
     slot: database.name,
-    publication: 'drawbridge',
+    publications: ['drawbridge', 'drawbridge_flows'],
     confirmed: parsePgLsn((await database.confirmed()) ?? '0/0'),
     walSenderTimeoutMs: 1_000,
     onMessage(bytes) {

@@ -11,6 +11,8 @@ export type Line = { readonly rows?: (rows: Rows) => void } & (
   | { readonly type: 'commit'; readonly changes: readonly object[] }
   /** Nothing but time: until this moment, milliseconds since 1970-01-01 UTC. */
   | { readonly type: 'time'; readonly at: number }
+  /** A change of the live flow's row in the ledger, as it is streamed: one that has ended arrives as a delete. */
+  | { readonly type: 'ledger'; readonly op: 'insert' | 'update' | 'delete' }
   /** The client connects once more, from this address. */
   | { readonly type: 'connect'; readonly remoteIp: string }
 );
@@ -221,6 +223,11 @@ export const consequences: Readonly<Record<string, Line>> = {
   'policy-conditions-met': edit(update('policies', { conditions: [condition('client_verified', 'is', 'false')] })),
   'policy-rewritten': edit(remove('policies'), insert('policies', { id: id('pol', 5) })),
   'policies-truncated': edit({ op: 'truncate', table: 'policies' }),
+  'flow-deleted': { type: 'ledger', op: 'delete' },
+  'flow-ended': { type: 'ledger', op: 'delete' },
+  'flow-inserted': { type: 'ledger', op: 'insert' },
+  'flow-changed': { type: 'ledger', op: 'update' },
+  'flows-truncated': edit({ op: 'truncate', table: 'flows' }),
   'window-closes': {
     rows: (rows) => {
       rows.policies = [row('policies', { conditions: [untilOne] })];

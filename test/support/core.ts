@@ -8,11 +8,14 @@ import { keepHold } from '../../core/holds.ts';
 import { hold } from '../../protocol/holds.ts';
 import { holdGrant } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
+import { resumeLedger } from '../../core/ledger.ts';
 import { resume, step } from '../../core/step.ts';
 import { StoredMemberships } from './stored-memberships.ts';
 import { wireRow } from '../../protocol/commit.ts';
 import type { Effects, Save, Send } from '../../core/effect.ts';
+import type { Denial, FlowRecord } from '../../protocol/write-back.ts';
 import type { Hashes } from '../../core/hashes.ts';
+import type { LedgerMarks } from '../../core/ledger.ts';
 import type { Input } from '../../core/input.ts';
 import type { SharedRelays } from '../../protocol/relays.ts';
 import type { TableName } from '../../protocol/tables.ts';
@@ -31,6 +34,8 @@ export type Drive = {
   readonly step: (input: Input) => Effects;
   /** Forgets everything but what was saved, and wakes: as after hibernation, a crash or a failed step. */
   readonly sleep: () => void;
+  /** Records of the ledger that wait in storage alone. */
+  readonly records: () => readonly FlowRecord[];
   /** Applies one commit and returns what was sent, as short lines. */
   readonly commit: (...changes: readonly object[]) => string[];
   /** Applies one commit and returns all that follows. */
@@ -66,6 +71,7 @@ export function drive(
     sleep() {
       state = stored.load(state, driven.now);
     },
+    records: () => stored.records(),
     commit: (...changes) => lines(driven.commitEffects(...changes)),
     commitEffects(...changes) {
       at += 1;
@@ -89,6 +95,14 @@ class Stored {
   #relays: Extract<Save, { type: 'put-relays' }> | null = null;
   #shared: Extract<Save, { type: 'put-shared-relays' }> | null = null;
   readonly memberships = new StoredMemberships();
+  readonly #denials = new Map<string, Denial>();
+  #marks: LedgerMarks = { through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
+  #records: FlowRecord[] = [];
+
+  /** Records whose grants are gone, by revision. */
+  records(): readonly FlowRecord[] {
+    return this.#records;
+  }
 
   save(saves: readonly Save[]): void {
     for (const action of saves) {
@@ -104,6 +118,12 @@ class Stored {
       else if (action.type === 'put-hold')
         this.#holds.set(`${action.hold.kind}/${action.hold.id}`, JSON.stringify(action.hold));
       else if (action.type === 'delete-hold') this.#holds.delete(`${action.kind}/${action.id}`);
+      else if (action.type === 'put-ledger') this.#marks = action.marks;
+      else if (action.type === 'put-record') this.#records.push(action.record);
+      else if (action.type === 'delete-records') {
+        this.#records = this.#records.filter(({ revision }) => revision > action.through);
+      } else if (action.type === 'put-denial') this.#denials.set(action.key, action.denial);
+      else if (action.type === 'delete-denial') this.#denials.delete(action.key);
       else if (action.type === 'put-session') this.#sessions.set(action.session.id, JSON.stringify(action.session));
       else if (action.type === 'put-relays') this.#relays = structuredClone(action);
       else if (action.type === 'put-shared-relays') this.#shared = structuredClone(action);
@@ -121,6 +141,10 @@ class Stored {
     }
     for (const text of this.#holds.values()) keepHold(state, v.parse(hold, JSON.parse(text)));
     for (const text of this.#grants.values()) holdGrant(state, v.parse(grant, JSON.parse(text)));
+    state.ledger.isConfigured = before.ledger.isConfigured;
+    for (const [key, denial] of this.#denials) state.ledger.denials.set(key, denial);
+    const lastRevision = this.#records.at(-1)?.revision ?? 0;
+    resumeLedger(state, this.#marks, { count: this.#records.length, lastRevision });
     for (const held of this.#relays?.relays ?? []) state.relays.set(held.entry.id, held);
     state.relaysVersion = this.#relays?.version ?? 0;
     state.shared = this.#shared?.set ?? null;

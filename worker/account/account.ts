@@ -6,7 +6,6 @@
 // then closes that device's socket; a commit answers `failed`, and after `triesMax` the account is `poison`.
 import { DurableObject } from 'cloudflare:workers';
 import * as v from 'valibot';
-import { clonedDevices } from '../../core/clones.ts';
 import { Divergence } from '../../core/apply.ts';
 import {
   acceptSocket,
@@ -22,10 +21,11 @@ import {
 import { digestRows } from './digest.ts';
 import { holdsOf } from '../../core/holds.ts';
 import { emptyState } from '../../core/state.ts';
+import { flushDueAt } from '../../core/ledger.ts';
+import { flushMsMax, Outbox } from '../write-back/outbox.ts';
 import * as link from '../../protocol/link.ts';
 import { explainClient, listAccess } from '../../core/inspect.ts';
 import { HubLink } from './hub-link.ts';
-import { isOwedToAbsent } from '../../core/grants.ts';
 import {
   isOutdated,
   linkVersionSince,
@@ -41,6 +41,7 @@ import { discardStage, hasParts, keepPart, readParts, readStage } from './stage.
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
 import { resume, step } from '../../core/step.ts';
+import { statusOf } from '../../core/status.ts';
 import { canaryAccount } from '../../protocol/stream.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
@@ -76,6 +77,7 @@ export class Account extends DurableObject<Env> {
   #alarmAt: number | null = null;
   #failures: { lsn: string; times: number } = { lsn: '', times: 0 };
   readonly #waiters = new Set<() => void>();
+  readonly #outbox: Outbox;
   /** When this version of the link first ran here. */
   readonly #since: number;
   readonly #silenceSeenAt = { client: 0, gateway: 0, relay: 0 };
@@ -91,6 +93,8 @@ export class Account extends DurableObject<Env> {
       onLater: (at) => this.#wakeAt(at),
     });
     this.#state = this.#load();
+    this.#outbox = new Outbox(ctx, { state: () => this.#state, run: (input) => void this.#run(input) });
+    this.#wakeAt(flushDueAt(this.#state));
     this.#wakeAt(outdatedSockets(ctx, this.#since, Date.now()).nextAt);
   }
 
@@ -112,20 +116,7 @@ export class Account extends DurableObject<Env> {
 
   /** How this account stands, for operators. */
   status(): StatusAnswer {
-    const { position, term, stale, sessions, grants, tables } = this.#state;
-    const roles = [...sessions.values()].map(({ role }) => role);
-    return {
-      position,
-      term,
-      stale,
-      clients: roles.filter((role) => role === 'client').length,
-      gateways: roles.filter((role) => role === 'gateway').length,
-      flows: [...grants.values()].filter(({ phase }) => phase === 'live').length,
-      rejectsOwed: [...grants.values()].filter((grant) => isOwedToAbsent(this.#state, grant)).length,
-      unreadableRows: [...tables.unreadable].slice(0, 100),
-      holds: holdsOf(this.#state),
-      clonedDevices: clonedDevices(this.#state, Date.now()).slice(0, 100),
-    };
+    return statusOf(this.#state, Date.now());
   }
 
   /** The rows that it holds, in brief, for operators. */
@@ -203,8 +194,14 @@ export class Account extends DurableObject<Env> {
     this.#forget(socket);
   }
 
-  override alarm(): void {
+  /** Resolves when what was due has been written back, or could not be. */
+  override async alarm(): Promise<void> {
     this.#alarmAt = null;
+    this.#tick();
+    await this.#outbox.flush();
+  }
+
+  #tick(): void {
     try {
       this.#dropSilent('gateway');
       this.#dropSilent('client');
@@ -382,11 +379,14 @@ export class Account extends DurableObject<Env> {
   #wakeAt(at: number | null): void {
     if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at)) return;
     this.#alarmAt = at;
+    // The alarm that flushes has not ended, and until then no other one comes.
+    if (this.#outbox.isBusy()) setTimeout(() => this.#tick(), Math.min(at - Date.now(), flushMsMax));
     this.ctx.waitUntil(this.ctx.storage.setAlarm(at));
   }
 
   #load(): State {
     const state = emptyState(storedMemberships(this.ctx.storage.sql));
+    state.ledger.isConfigured = this.env.EDGE_DATABASE !== undefined;
     load(this.ctx.storage, state);
     resume(state, openSessions(this.ctx), Date.now());
     return state;

@@ -1,4 +1,5 @@
-// An account's durable half in the object's SQLite: rows as they came, grants, holds, and the position in the change stream.
+// An account's durable half in the object's SQLite: rows as they came, grants, holds, the position in the change stream, and
+// what of the ledger Postgres does not have yet.
 //
 // The schema grows by appending to `migrations`, never by editing an applied one. What is read back is parsed by schema; a
 // grant that does not fit becomes a reject that is owed.
@@ -14,6 +15,7 @@ import { heldRelay, sharedRelays } from '../../protocol/relays.ts';
 import { rowShape } from '../../protocol/rows.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
+import { ledgerTables, loadLedger, saveLedger } from './ledger-storage.ts';
 import * as log from '../log.ts';
 import type { Position } from '../../protocol/commit.ts';
 import type { Save } from '../../core/effect.ts';
@@ -28,6 +30,7 @@ const migrations = [
   `create index memberships_by_actor on rows (json_extract(row, '$.actor_id')) where tbl = 'actor_group_memberships';`,
   `create table staged (part integer not null, piece integer not null, data blob not null, primary key (part, piece)) strict;`,
   'create table holds (kind text not null, id text not null, data text not null, primary key (kind, id)) without rowid, strict;',
+  ledgerTables,
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -87,6 +90,7 @@ export function load(storage: DurableObjectStorage, state: State): void {
     if (grant.success) holdGrant(state, grant.output);
     else takeBack(storage, state, flowId, stored);
   }
+  loadLedger(storage.sql, state, meta.get('ledger'));
 }
 
 /** A hold whose particulars this code cannot read denies all the same. */
@@ -149,6 +153,14 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'delete-grant':
       sql.exec('delete from grants where flow_id = ?', action.flowId);
       return;
+    case 'put-record':
+    case 'delete-records':
+    case 'put-refused':
+    case 'put-denial':
+    case 'delete-denial':
+    case 'put-ledger':
+      saveLedger(sql, action, (text) => saveMeta(sql, 'ledger', text));
+      return;
     case 'put-hold': {
       const { kind, id } = action.hold;
       const data = JSON.stringify(action.hold);
@@ -185,7 +197,7 @@ export function linkVersionSince(sql: SqlStorage, version: number, now: number):
   return now;
 }
 
-type MetaName = 'position' | 'term' | 'stale' | 'link' | 'stage' | 'relays' | 'shared_relays' | 'shape';
+type MetaName = 'position' | 'term' | 'stale' | 'link' | 'stage' | 'ledger' | 'relays' | 'shared_relays' | 'shape';
 
 /** Whether the rows stored are of an older shape than this code reads; those without a note are of the first. */
 export function isOutdated(sql: SqlStorage): boolean {
@@ -213,7 +225,7 @@ function takeBack(storage: DurableObjectStorage, state: State, flowId: string, s
   if (!pair.success) return;
   const effects = noEffects();
   state.now = Date.now();
-  owe(state, pair.output, effects);
+  owe(state, pair.output, undefined, effects);
   for (const action of effects.saves) if (action.type !== 'put-session') save(storage.sql, action);
 }
 

@@ -19,6 +19,11 @@ export function parsePgSnapshot(text: string): PgSnapshot {
   };
 }
 
+/** As pg_current_snapshot() prints it. */
+export function formatPgSnapshot({ xmin, xmax, inProgress }: PgSnapshot): string {
+  return `${xmin}:${xmax}:${[...inProgress].join()}`;
+}
+
 /** Whether the snapshot sees a committed top-level transaction. Says nothing about subtransactions. */
 export function isVisible(snapshot: PgSnapshot, xid: Xid): boolean {
   if (xid < snapshot.xmin) return true;

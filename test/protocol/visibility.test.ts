@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
-import { isVisible, parsePgSnapshot, widenXid } from '../../replicator/visibility.ts';
+import { isVisible, parsePgSnapshot, widenXid } from '../../protocol/visibility.ts';
 
 test('[P1.23] a snapshot sees what is below xmin, and of the rest what is below xmax and not in progress', () => {
   const snapshot = parsePgSnapshot('10:20:12,15');

@@ -1,0 +1,72 @@
+// What of the ledger Postgres does not have yet, in the object's SQLite: records whose grants are gone, those that Postgres
+// refuses, counts of refused requests, and how far Postgres has the rest.
+import * as v from 'valibot';
+import { batchRecordsMax, resumeLedger } from '../../core/ledger.ts';
+import { denial as denialSchema, flowRecord } from '../../protocol/write-back.ts';
+import { unreachable } from '../../protocol/assert.ts';
+import type { FlowRecord } from '../../protocol/write-back.ts';
+import type { LedgerSave } from '../../core/effect.ts';
+import type { State } from '../../core/state.ts';
+
+/** Its tables, as one migration of the object's storage. */
+export const ledgerTables = `create table records (revision integer primary key, data text not null) strict;
+   create table refused_records (revision integer primary key, data text not null, reason text not null) strict;
+   create table denials (key text primary key, data text not null) without rowid, strict;`;
+
+const ledgerMarks = v.object({
+  through: v.number(),
+  flushes: v.array(v.object({ through: v.number(), xid: v.string() })),
+  sessions: v.object({ through: v.number(), alive: v.number() }),
+});
+
+/** Completes a state that has its grants. `stored`: the text of the last `put-ledger`. */
+export function loadLedger(sql: SqlStorage, state: State, stored: string | undefined): void {
+  const none = { through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
+  const marks = stored === undefined ? none : v.parse(ledgerMarks, JSON.parse(stored));
+  const { count, last } = sql
+    .exec<{ count: number; last: number }>('select count(*) as count, coalesce(max(revision), 0) as last from records')
+    .one();
+  state.ledger.refused = sql.exec<{ n: number }>('select count(*) as n from refused_records').one().n;
+  for (const { key, data } of sql.exec<{ key: string; data: string }>('select key, data from denials')) {
+    state.ledger.denials.set(key, v.parse(denialSchema, JSON.parse(data)));
+  }
+  resumeLedger(state, marks, { count, lastRevision: last });
+}
+
+/** The first records that wait for Postgres and whose grants are gone, by revision. */
+export function readRecords(sql: SqlStorage): FlowRecord[] {
+  const rows = sql.exec<{ data: string }>('select data from records order by revision limit ?', batchRecordsMax);
+  return [...rows].map(({ data }) => v.parse(flowRecord, JSON.parse(data)));
+}
+
+/** Writes one save; `putMarks` writes the text that `loadLedger` is given. */
+export function saveLedger(sql: SqlStorage, action: LedgerSave, putMarks: (text: string) => void): void {
+  switch (action.type) {
+    case 'put-record': {
+      const { record } = action;
+      sql.exec('insert into records (revision, data) values (?, ?)', record.revision, JSON.stringify(record));
+      return;
+    }
+    case 'delete-records':
+      sql.exec('delete from records where revision <= ?', action.through);
+      return;
+    case 'put-refused': {
+      const { record, reason } = action;
+      const values = [record.revision, JSON.stringify(record), reason];
+      sql.exec('insert or replace into refused_records (revision, data, reason) values (?, ?, ?)', ...values);
+      return;
+    }
+    case 'put-denial': {
+      const put = 'insert into denials (key, data) values (?, ?) on conflict do update set data = excluded.data';
+      sql.exec(put, action.key, JSON.stringify(action.denial));
+      return;
+    }
+    case 'delete-denial':
+      sql.exec('delete from denials where key = ?', action.key);
+      return;
+    case 'put-ledger':
+      putMarks(JSON.stringify(action.marks));
+      return;
+  }
+  unreachable(action);
+}

@@ -1,0 +1,122 @@
+// Writes to Postgres for the account objects, through Hyperdrive with its cache off. A stateless entry: an object that opened
+// a socket of its own would be kept awake by it.
+//
+// One client a flush, unnamed statements, every wait bounded. The client is not ended: its connection goes with the
+// invocation. A flush that throws may have arrived; what it wrote carries revisions, so it is made again without harm.
+import { WorkerEntrypoint } from 'cloudflare:workers';
+import { Client, DatabaseError } from 'pg';
+import * as v from 'valibot';
+import { written as writtenSchema } from '../../protocol/write-back.ts';
+import * as log from '../log.ts';
+import type { Batch, BatchAnswer, Denial, FlowRecord, SessionRecord, Written } from '../../protocol/write-back.ts';
+import type { Env } from '../env.ts';
+
+const connectMsMax = 5000;
+const queryMsMax = 15_000;
+
+export class WriteBack extends WorkerEntrypoint<Env> {
+  /** Writes one batch, part by part. Never throws: says in one sentence when the database does not answer. */
+  async flush(batch: Batch): Promise<BatchAnswer | { readonly problem: string }> {
+    try {
+      return await write(await this.#connect(), batch);
+    } catch (cause) {
+      return { problem: cause instanceof Error ? cause.message : String(cause) };
+    }
+  }
+
+  async #connect(): Promise<Client> {
+    const connectionString = this.env.EDGE_DATABASE?.connectionString;
+    if (connectionString === undefined) throw new Error('there is no EDGE_DATABASE: bind a Hyperdrive configuration');
+    const client = new Client({
+      connectionString,
+      connectionTimeoutMillis: connectMsMax,
+      query_timeout: queryMsMax,
+      application_name: 'drawbridge_edge',
+    });
+    client.on('error', (cause) => log.info('write_back_connection_lost', { message: cause.message }));
+    await client.connect();
+    return client;
+  }
+}
+
+async function write(client: Client, batch: Batch): Promise<BatchAnswer> {
+  const { account, denials, flows, sessions } = batch;
+  const failed: BatchAnswer['failed'][number][] = [];
+  const part = async (name: (typeof failed)[number], isEmpty: boolean, invocation: string, values: () => unknown[]) => {
+    if (isEmpty) return null;
+    try {
+      return await call(client, invocation, [account, ...values()]);
+    } catch (cause) {
+      // An error with a code is the database's own, and may be of this part alone; any other concerns the connection.
+      if (!(cause instanceof DatabaseError)) throw cause;
+      log.error('write_back_refused', cause, { account, part: name, code: cause.code ?? '' });
+      failed.push(name);
+      return null;
+    }
+  };
+  const written = await part('flows', flows.length === 0, 'write_flows($1, $2)', () => [jsonOf(flows, flowRow)]);
+  await part('denials', denials.length === 0, 'write_denials($1, $2)', () => [jsonOf(denials, denialRow)]);
+  await part('sessions', sessions === null, 'write_sessions($1, $2, $3, $4, $5)', () => [
+    jsonOf(sessions?.clients ?? [], sessionRow),
+    jsonOf(sessions?.gateways ?? [], sessionRow),
+    sessions?.alive ?? [],
+    sessions?.revision ?? 0,
+  ]);
+  return { flows: written, failed };
+}
+
+async function call(client: Client, invocation: string, values: unknown[]): Promise<Written> {
+  const result = await client.query(`select drawbridge.${invocation} as answer`, values);
+  return v.parse(writtenSchema, result.rows[0]?.['answer']);
+}
+
+function jsonOf<T>(items: readonly T[], toRow: (item: T) => object): string {
+  return JSON.stringify(items.map(toRow));
+}
+
+/** Column names and texts as the database has them. */
+function flowRow(record: FlowRecord & { readonly isKnown: boolean }): object {
+  return {
+    id: record.flowId,
+    client_id: record.clientId,
+    resource_id: record.resourceId,
+    gateway_id: record.gatewayId,
+    policy_id: record.policyId,
+    actor_id: record.actorId,
+    token_id: record.tokenId,
+    client_remote_ip: record.clientRemoteIp,
+    inserted_at: timestamp(record.grantedAt),
+    expires_at: timestamp(record.expiresAt),
+    ended_at: timestamp(record.endedAt),
+    end_cause: record.cause,
+    told: record.told,
+    told_at: timestamp(record.toldAt),
+    revision: record.revision,
+    is_known: record.isKnown,
+  };
+}
+
+function denialRow(denial: Denial): object {
+  const { clientId, resourceId, reason, minute, count } = denial;
+  return { client_id: clientId, resource_id: resourceId, reason, minute: timestamp(minute), count };
+}
+
+function sessionRow(session: SessionRecord): object {
+  return {
+    id: session.id,
+    device_id: session.deviceId,
+    token_id: session.tokenId,
+    public_key: session.publicKey,
+    version: session.version,
+    remote_ip: session.remoteIp,
+    region: session.region,
+    latitude: session.latitude,
+    longitude: session.longitude,
+    connected_at: timestamp(session.connectedAt),
+    revision: session.revision,
+  };
+}
+
+function timestamp(milliseconds: number | null): string | null {
+  return milliseconds === null ? null : new Date(milliseconds).toISOString();
+}

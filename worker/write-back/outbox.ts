@@ -1,0 +1,97 @@
+// An account's side of write-back: takes what is due from the core and from storage, has it written, and tells the core what
+// became of it. One flush at a time; whatever goes wrong, the same is due again later, and nothing is lost.
+import { flushDueAt, takeBatch } from '../../core/ledger.ts';
+import { accountOfObject } from '../env.ts';
+import { readRecords } from '../account/ledger-storage.ts';
+import * as log from '../log.ts';
+import type { Batch, BatchAnswer } from '../../protocol/write-back.ts';
+import type { Input } from '../../core/input.ts';
+import type { State } from '../../core/state.ts';
+
+/** A flush that has not been answered after this long counts as failed, milliseconds. */
+export const flushMsMax = 30_000;
+
+/** Batches written one after the other before the object turns to other things. */
+const batchesMax = 20;
+
+export type OutboxOptions = {
+  readonly state: () => State;
+  readonly run: (input: Input) => void;
+};
+
+export class Outbox {
+  readonly #ctx: DurableObjectState;
+  readonly #account: string;
+  readonly #options: OutboxOptions;
+  #isBusy = false;
+
+  /** `ctx` is that of the account's object. */
+  constructor(ctx: DurableObjectState, options: OutboxOptions) {
+    this.#ctx = ctx;
+    this.#account = accountOfObject(ctx.id.name ?? '');
+    this.#options = options;
+  }
+
+  /** Whether a flush is under way. */
+  isBusy(): boolean {
+    return this.#isBusy;
+  }
+
+  /** Writes what is due, if anything is. Never throws. */
+  async flush(): Promise<void> {
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    try {
+      for (let i = 0; i < batchesMax && (await this.#flushOne()); i += 1);
+    } finally {
+      this.#isBusy = false;
+    }
+  }
+
+  /** Returns whether it went well. */
+  async #flushOne(): Promise<boolean> {
+    const { run, state } = this.#options;
+    const stored = () => readRecords(this.#ctx.storage.sql);
+    const taken = isDue(state()) ? takeBatch(state(), this.#account, stored()) : null;
+    if (taken === null) return false;
+    try {
+      const answer = await withTimeout(this.#write(taken.batch), flushMsMax);
+      if ('problem' in answer) return this.#fail(answer.problem);
+      run({ type: 'flushed', ...taken, answer });
+      return true;
+    } catch (cause) {
+      return this.#fail(cause instanceof Error ? cause.message : String(cause));
+    }
+  }
+
+  async #write(batch: Batch): Promise<BatchAnswer | { readonly problem: string }> {
+    return await this.#ctx.exports.WriteBack.flush(batch);
+  }
+
+  #fail(problem: string): false {
+    log.warn('write_back_failed', { account: this.#account, problem });
+    try {
+      this.#options.run({ type: 'flush-failed' });
+    } catch (cause) {
+      log.error('flush_failed', cause);
+    }
+    return false;
+  }
+}
+
+function isDue(state: State): boolean {
+  const at = flushDueAt(state);
+  return at !== null && at <= Date.now();
+}
+
+async function withTimeout<T>(promise: Promise<T>, timeoutMs: number): Promise<T> {
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+  });
+  try {
+    return await Promise.race([promise, late]);
+  } finally {
+    clearTimeout(timer);
+  }
+}
