@@ -2,6 +2,7 @@
 // one sentence; addresses are named without what may be secret in them.
 import * as v from 'valibot';
 import { statusAnswer, statusPath, statusRequest, type StatusAnswer } from '../protocol/ingest.ts';
+import { streamStatus, streamStatusPath, type StreamStatus } from '../protocol/stream.ts';
 import { signedHeaders } from '../replicator/post.ts';
 import type { Place } from '../protocol/place.ts';
 import type { Reading } from './reading.ts';
@@ -50,7 +51,21 @@ export async function askStatus(
   return await askObject(url, key, statusPath, v.parse(statusRequest, { version: 1, account, place }), statusAnswer);
 }
 
-/** Asks the object of an account, as the replicator would: with a signature under an ingest key. */
+/** Asks the Stream object, as the replicator would. */
+export async function readStream(url: string, key: string): Promise<Reading<StreamStatus>> {
+  const facts = await askObject(url, key, streamStatusPath, { version: 1 }, streamStatus);
+  return { facts, problem: streamProblem(facts) };
+}
+
+function streamProblem({ heardAtMs, isBehind, lateAccounts }: StreamStatus): string | null {
+  if (heardAtMs === null) return 'the edge has heard no heartbeat: start a replicator';
+  if (isBehind) {
+    return 'what was committed in the last minute has not been applied, so new grants are short or denied (accounts.when_behind): look at the replicator and the database';
+  }
+  return lateAccounts.length === 0 ? null : `late: ${lateAccounts.slice(0, 5).join(', ')}; look at their lanes`;
+}
+
+/** Asks an object, as the replicator would: with a signature under an ingest key. */
 export async function askObject<Answer>(
   url: string,
   key: string,

@@ -37,7 +37,7 @@ function heldLine(account: AccountStatus, { kind, id, at, by, reason }: Hold): s
   return `${accountLabel(account)}: the ${kind} ${id} is held at the edge since ${since} by ${printable(by)}${reason === null ? '' : ` (${printable(reason)})`}`;
 }
 
-function partRows({ database, slot, replicator, worker }: Status): string[][] {
+function partRows({ database, slot, replicator, worker, stream }: Status): string[][] {
   return [
     row('database', database, ({ version }) => `Postgres ${version}`),
     row(
@@ -54,6 +54,13 @@ function partRows({ database, slot, replicator, worker }: Status): string[][] {
       ].join(', '),
     ),
     row('worker', worker, ({ url }) => url),
+    row('stream', stream, ({ epoch, appliedToMs, lagMs, accounts }) =>
+      [
+        ...counted({ epoch: epoch ?? undefined, accounts }),
+        ...(appliedToMs === null ? [] : [`applied to ${new Date(appliedToMs).toISOString()}`]),
+        ...(lagMs === null ? [] : [`lag ${Math.round(lagMs)} ms`]),
+      ].join(', '),
+    ),
   ];
 }
 

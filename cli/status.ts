@@ -9,10 +9,11 @@ import { withDatabase } from './database.ts';
 import { accountLabel, idOf, NotFoundError } from './find.ts';
 import { readingOf, type Reading } from './reading.ts';
 import { readAccounts, readDatabase, readSlot } from './status-database.ts';
-import { askStatus, readReplicator, readWorker } from './status-http.ts';
+import { askStatus, readReplicator, readStream, readWorker } from './status-http.ts';
 import { renderStatus } from './status-text.ts';
 import type { AccountRow, DatabaseFacts, SlotFacts } from './status-database.ts';
 import type { Settings } from './settings.ts';
+import type { StreamStatus } from '../protocol/stream.ts';
 import type { ReplicatorFacts, WorkerFacts } from './status-http.ts';
 
 const options = {
@@ -32,6 +33,8 @@ export type Status = {
   readonly slot: Reading<SlotFacts>;
   readonly replicator: Reading<ReplicatorFacts>;
   readonly worker: Reading<WorkerFacts>;
+  /** What the edge has heard of the change stream. */
+  readonly stream: Reading<StreamStatus>;
   readonly accounts: readonly AccountStatus[];
   readonly accountsTotal: number;
 };
@@ -54,8 +57,11 @@ be read and so grant nothing. The exit status is 1 when anything is not well.`,
       readingOf(async () => await readReplicator(replicatorUrl)),
       readingOf(async () => await readWorker(workerUrl)),
     ]);
-    const accounts = await askObjects(rows, worker, settings);
-    return outcomeOf({ database, slot, replicator, worker, accounts, accountsTotal: total });
+    const [stream, accounts] = await Promise.all([
+      askStream(workerUrl, worker, settings),
+      askObjects(rows, worker, settings),
+    ]);
+    return outcomeOf({ database, slot, replicator, worker, stream, accounts, accountsTotal: total });
   },
 };
 
@@ -85,6 +91,16 @@ async function askDatabase(settings: Settings, named: string | undefined): Promi
     if (cause instanceof NotFoundError || cause instanceof UsageError) throw cause;
     return { database: { facts: null, problem: messageOf(cause) }, ...nothing };
   }
+}
+
+async function askStream(
+  workerUrl: string,
+  worker: Reading<WorkerFacts>,
+  settings: Settings,
+): Promise<Reading<StreamStatus>> {
+  const whyNot = worker.facts === null ? 'not known without the worker' : keyProblem(settings);
+  if (whyNot !== null) return { facts: null, problem: whyNot };
+  return await readingOf(async () => await readStream(workerUrl, settings.ingestKey()));
 }
 
 async function askObjects(
@@ -156,8 +172,8 @@ function keyProblem(settings: Settings): string | null {
 }
 
 function outcomeOf(found: Status): Outcome {
-  const { database, slot, replicator, worker, accounts, accountsTotal } = found;
-  const parts = { database, slot, replicator, worker };
+  const { database, slot, replicator, worker, stream, accounts, accountsTotal } = found;
+  const parts = { database, slot, replicator, worker, stream };
   const unwell = [
     ...Object.entries(parts).flatMap(([name, { problem }]) => (problem === null ? [] : [`the ${name}`])),
     ...accounts.flatMap((account) => (account.problem === null ? [] : [`the account ${accountLabel(account)}`])),

@@ -170,7 +170,8 @@ function compareDevice(before: Device, after: Device | undefined, touched: Touch
 /** Notes a row that is about to change or go. */
 function touchBefore(touched: Touched, before: TypedRow): void {
   touch(touched, before);
-  if (before.table !== 'resources' && before.table !== 'clients' && before.table !== 'gateways') return;
-  const name = `${before.table}/${before.row.id}`;
+  const { table } = before;
+  if (table !== 'resources' && table !== 'clients' && table !== 'gateways' && table !== 'tokens') return;
+  const name = `${table}/${before.row.id}`;
   if (!touched.before.has(name)) touched.before.set(name, before);
 }

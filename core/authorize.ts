@@ -2,6 +2,7 @@
 import { accessOf, subjectOf } from './access.ts';
 import { chooseGateway } from './choose-gateway.ts';
 import { expiryToTell } from './expiry.ts';
+import { limitOfNewGrants } from './freshness.ts';
 import { isLedgerFull } from './ledger.ts';
 import type { ClientSession, GatewaySession, State } from './state.ts';
 import type { Env } from './env.ts';
@@ -13,6 +14,8 @@ export type Decision =
       readonly policyId: PolicyId;
       /** The end of what justifies it; Infinity when time alone ends nothing. */
       readonly justifiedUntil: number;
+      /** Until when it may live since the account is behind; Infinity when it is not. */
+      readonly limitedUntil: number;
       /** A whole second, milliseconds since 1970-01-01 UTC. */
       readonly expiresAt: number;
       readonly gateway: GatewaySession;
@@ -31,7 +34,8 @@ export function authorize(
   gateways: { readonly preferred: readonly GatewayId[]; readonly excluded: readonly GatewayId[] },
   env: Env,
 ): Decision {
-  if (state.stale || isLedgerFull(state)) return { type: 'deny', reason: 'offline' };
+  const limitedUntil = limitOfNewGrants(state);
+  if (state.stale || isLedgerFull(state) || limitedUntil === null) return { type: 'deny', reason: 'offline' };
   const access = accessOf(state, subjectOf(client), resourceId);
   if (access.type === 'not_found') return { type: 'deny', reason: 'not_found' };
   const forbidden = { type: 'deny', reason: 'forbidden' } as const;
@@ -39,7 +43,7 @@ export function authorize(
   const gateway = chooseGateway(state, client, resourceId, gateways, env.hashes);
   if (gateway === null) return { type: 'deny', reason: 'offline' };
   const justifiedUntil = access.until;
-  const expiresAt = expiryToTell(justifiedUntil, state.now);
+  const expiresAt = expiryToTell(Math.min(justifiedUntil, limitedUntil), state.now);
   if (expiresAt <= state.now) return { ...forbidden, violatedProperties: ['current_utc_datetime'] };
-  return { type: 'allow', policyId: access.policyId, justifiedUntil, expiresAt, gateway };
+  return { type: 'allow', policyId: access.policyId, justifiedUntil, limitedUntil, expiresAt, gateway };
 }

@@ -3,7 +3,7 @@ import type { CloseCause } from '../protocol/reasons.ts';
 import type { Change, Position, WireRow } from '../protocol/commit.ts';
 import type { Denial, FlowRecord } from '../protocol/write-back.ts';
 import type { Hold } from '../protocol/holds.ts';
-import type { FlowId } from '../protocol/ids.ts';
+import type { FlowId, TokenId } from '../protocol/ids.ts';
 import type { LedgerMarks } from './ledger.ts';
 import type { LsnText } from '../protocol/lsn.ts';
 import type { Grant, RelaySession, Session } from './state.ts';
@@ -12,6 +12,7 @@ import type { Ref } from '../protocol/framing.ts';
 import type { Refusal } from '../protocol/link.ts';
 import type { SocketRole } from '../protocol/roles.ts';
 import type { TableName } from '../protocol/tables.ts';
+import type { Tombstone } from './tombstones.ts';
 import type { ToClient } from '../protocol/device/to-client.ts';
 import type { ToGateway } from '../protocol/device/to-gateway.ts';
 
@@ -36,6 +37,8 @@ export type Save =
   | { readonly type: 'put-hold'; readonly hold: Hold }
   | { readonly type: 'delete-hold'; readonly kind: Hold['kind']; readonly id: string }
   | LedgerSave
+  | { readonly type: 'put-tombstone'; readonly tombstone: Tombstone }
+  | { readonly type: 'delete-tombstone'; readonly tokenId: TokenId }
   | { readonly type: 'put-position'; readonly position: Position }
   | { readonly type: 'put-session'; readonly session: Session | RelaySession }
   | { readonly type: 'put-relays'; readonly version: number; readonly relays: readonly HeldRelay[] }
@@ -74,6 +77,8 @@ export type Effects = {
   admission: Admission | null;
   /** The answer to `hold` and `lift`: whether it was done. */
   done: boolean | null;
+  /** Whether to ask the Stream object how far it has come, and hand in the answer as `freshness`. */
+  asksFreshness: boolean;
   /** When to send a tick, milliseconds since 1970-01-01 UTC; null when nothing changes by itself. */
   wakeAt: number | null;
   /** Whether to ask for the shared relays: devices are connected, and nobody tells of their changes. */
@@ -88,6 +93,7 @@ export function noEffects(because: Because = null): Effects {
     notes: [],
     admission: null,
     done: null,
+    asksFreshness: false,
     wakeAt: null,
     isLeaseDue: false,
   };

@@ -33,11 +33,11 @@ export function renewalAt({ flowId, toldAt, expiresAt }: LiveGrant): number {
 
 /**
  * When the object ends a grant if nothing renews it: at the expiry that the gateway knows, or, where that is only its
- * justification rounded down to a second, together with the justification.
+ * justification rounded down to a second, together with the justification; never beyond its limit.
  */
-export function endAt({ expiresAt, justifiedUntil }: LiveGrant): number {
+export function endAt({ expiresAt, justifiedUntil, limitedUntil }: LiveGrant): number {
   const isRoundedDown = justifiedUntil !== null && expiresAt === Math.floor(justifiedUntil / 1000) * 1000;
-  return isRoundedDown ? justifiedUntil : expiresAt;
+  return Math.min(isRoundedDown ? justifiedUntil : expiresAt, limitedUntil ?? Infinity);
 }
 
 /** The next moment after `now` at which a grant changes by time alone; Infinity when it is only waiting to be dropped. */

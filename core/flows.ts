@@ -9,6 +9,7 @@
 // A repeated request makes no second grant: while the gateway's answer is awaited under the same keys it is swallowed,
 // otherwise the same gateway is asked again, since it may have dropped the peer or a key may be new.
 import * as v from 'valibot';
+import { askUnlessFresh, expiryToRenew, noteGrant } from './freshness.ts';
 import { authorize } from './authorize.ts';
 import { expectGrant } from './due.ts';
 import { bytesToHex } from './encoding.ts';
@@ -16,7 +17,7 @@ import { clientSession, gatewaySession } from './state.ts';
 import { endGrant, liveGrant, newFlowId, putGrant, sharesGrant, supersede, grantsOfClient } from './grants.ts';
 import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
-import { expiryToTell, renewalAt } from './expiry.ts';
+import { renewalAt } from './expiry.ts';
 import { flowLogsToken } from './flow-logs.ts';
 import { recordDenial } from './ledger.ts';
 import { secretsOf } from './secrets.ts';
@@ -182,6 +183,7 @@ function grantAnew(
   env: Env,
 ): void {
   const decision = authorize(state, client, resourceId, gateways, env);
+  askUnlessFresh(state, effects);
   if (decision.type === 'deny') {
     recordDenial(state, client, resourceId, decision.reason, effects);
     const violated = decision.reason === 'forbidden' ? { violated_properties: [...decision.violatedProperties] } : {};
@@ -189,7 +191,7 @@ function grantAnew(
     tellClient(effects, client, { type: 'flow_failed', failure });
     return;
   }
-  const { gateway, policyId, expiresAt, justifiedUntil } = decision;
+  const { gateway, policyId, expiresAt, justifiedUntil, limitedUntil } = decision;
   const grant: LiveGrant = {
     phase: 'live',
     flowId: newFlowId(env.seed, client.deviceId, resourceId, env.hashes),
@@ -204,10 +206,12 @@ function grantAnew(
     region: client.region,
     toldAt: state.now,
     expiresAt,
+    limitedUntil: Number.isFinite(limitedUntil) ? limitedUntil : null,
     acknowledged: false,
     question: null,
     keys: null,
   };
+  noteGrant(state, grant.flowId);
   supersede(state, grant, effects);
   askFor(state, grant, client, gateway, gateways.excluded, effects, env);
 }
@@ -222,7 +226,7 @@ function askFor(
   effects: Effects,
   env: Env,
 ): void {
-  const expiresAt = Math.max(grant.expiresAt, expiryToTell(grant.justifiedUntil ?? Infinity, state.now));
+  const expiresAt = Math.max(grant.expiresAt, expiryToRenew(state, grant));
   const isDue = grant.acknowledged && state.now >= renewalAt(grant) && expiresAt > grant.expiresAt;
   const told = isDue ? { ...grant, expiresAt, toldAt: state.now } : grant;
   ask(state, told, { client: client.publicKey }, gateway, { givenUp, isRenewal: false }, effects, env);

@@ -45,5 +45,10 @@ export type Input =
   | { readonly type: 'flushed'; readonly batch: Batch; readonly storedCount: number; readonly answer: BatchAnswer }
   /** A batch is not known to have arrived. */
   | { readonly type: 'flush-failed' }
+  /**
+   * How far the stream has come for this account: everything committed up to `appliedTo`, milliseconds since 1970-01-01 UTC
+   * by the database's clock, has been applied in `epoch`; both null where that could not be learned.
+   */
+  | { readonly type: 'freshness'; readonly epoch: number | null; readonly appliedTo: number | null }
   /** Time has passed: the moment of the last `wake` effect, or later. */
   | { readonly type: 'tick' };

@@ -2,8 +2,9 @@
 // that grants the same access takes over in silence; where none does, the gateway is told before anyone else.
 import { accessOf } from './access.ts';
 import { endGrant, putGrant } from './grants.ts';
+import { askUnlessFresh, expiryToRenew } from './freshness.ts';
 import { expectGrant } from './due.ts';
-import { endAt, expiryToTell, renewalAt } from './expiry.ts';
+import { endAt, renewalAt } from './expiry.ts';
 import { isHeld } from './holds.ts';
 import { gatewaySession } from './state.ts';
 import { isPair } from './tables.ts';
@@ -53,7 +54,8 @@ export function renew(state: State, grant: LiveGrant, effects: Effects, env: Env
 
 /** The grant with the expiry that the gateway is to know from here on; the caller tells it. */
 export function renewed(state: State, grant: LiveGrant, gateway: GatewaySession, effects: Effects): LiveGrant {
-  const expiresAt = expiryToTell(grant.justifiedUntil ?? Infinity, state.now);
+  const expiresAt = expiryToRenew(state, grant);
+  if (state.now >= renewalAt(grant)) askUnlessFresh(state, effects);
   const isDue = expiresAt > grant.expiresAt && state.now >= renewalAt(grant);
   if (!grant.acknowledged || !isDue || gatewaySpeech(gateway).renewal === 'none') return grant;
   const after = { ...grant, expiresAt, toldAt: state.now };

@@ -13,6 +13,8 @@ import { takeReplacement } from './clones.ts';
 import { expectLease, expectSession, setDue } from './due.ts';
 import { gatewayResource } from './render.ts';
 import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
+import { askUnlessFresh, isTokenOverdue } from './freshness.ts';
+import { isBuried } from './tombstones.ts';
 import { isHeld } from './holds.ts';
 import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
@@ -36,6 +38,10 @@ import type { TokenRow } from '../protocol/rows.ts';
 export function connect(state: State, sessionId: string, hello: Hello, effects: Effects, env: Env): Admission {
   const refuse = (code: RefusalCode): Admission => ({ type: 'refused', refusal: refusalOf(code) });
   const refused = refusalOfToken(state, hello.token.id, (row) => isValidToken(row, hello, state.now, env));
+  if (refused === 'token_not_known_yet') {
+    if (isTokenOverdue(state, hello.token.issuedAt)) return refuse('invalid_token');
+    askUnlessFresh(state, effects);
+  }
   if (refused !== null) return refuse(refused);
   const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
   const found = sessionOf(state, sessionId, hello, token);
@@ -65,7 +71,7 @@ export function refusalOfToken(
   const account = accountOf(state);
   if (account === null) return 'invalid_token';
   const token = state.tables.rows.tokens.get(tokenId);
-  if (token === undefined) return 'token_not_known_yet';
+  if (token === undefined) return isBuried(state, tokenId) ? 'invalid_token' : 'token_not_known_yet';
   if (!isRight(token)) return 'invalid_token';
   if (account.disabled_at !== null) return 'account_disabled';
   const actor = token.actor_id === null ? null : state.tables.rows.actors.get(token.actor_id);

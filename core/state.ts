@@ -109,6 +109,8 @@ export const grant = v.variant('phase', [
     toldAt: milliseconds,
     /** The expiry that the gateway knows: a whole second, in milliseconds since 1970-01-01 UTC. */
     expiresAt: milliseconds,
+    /** Until when it may live since it was made while behind: freshness.ts; null otherwise. */
+    limitedUntil: v.optional(v.nullable(milliseconds), null),
     /** Whether the gateway has ever accepted: until then the client knows nothing of it. */
     acknowledged: v.boolean(),
     question: v.nullable(question),
@@ -153,6 +155,17 @@ export type PartsTaken = {
   readonly keys: Set<string>;
 };
 
+/** How far the change stream has come, as far as is known: freshness.ts. Only memory knows it. */
+export type Freshness = {
+  /** When it was last heard how far the stream has come. */
+  heardAt: number;
+  /** Everything committed up to here has been applied, by the database's clock; null where that is not known. */
+  appliedTo: number | null;
+  isBehind: boolean;
+  /** Grants made while silent, with the time of each. */
+  readonly unverified: Map<ids.FlowId, number>;
+};
+
 export type State = {
   /** Where in the change stream the rows stand; null before the first snapshot. */
   position: Position | null;
@@ -160,6 +173,9 @@ export type State = {
   term: number;
   /** Set while the rows are known to be behind: nothing is granted until a snapshot. */
   stale: boolean;
+  readonly freshness: Freshness;
+  /** Tokens whose rows are gone, with when each would have expired, null for never; in the order in which they went. */
+  readonly tombstones: Map<ids.TokenId, number | null>;
   /** The latest time seen, milliseconds since 1970-01-01 UTC; never goes back. */
   now: number;
   /** When every grant and session changes by itself next; it may be too early, never too late. */
@@ -200,6 +216,8 @@ export function emptyState(stored: StoredMemberships): State {
     position: null,
     term: 0,
     stale: false,
+    freshness: { heardAt: -Infinity, appliedTo: null, isBehind: false, unverified: new Map() },
+    tombstones: new Map(),
     now: 0,
     due,
     get deadline() {

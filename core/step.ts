@@ -24,6 +24,9 @@ import { noEffects } from './effect.ts';
 import { nothingTouched } from './touched.ts';
 import { forgetUnsaved } from './memberships.ts';
 import { putActorsToSleep } from './awake.ts';
+import { buryTokens } from './tombstones.ts';
+import { forgetFreshness } from './freshness.ts';
+import { hearCommit, takeFreshness } from './hear.ts';
 import { liftHold, placeHold } from './holds.ts';
 import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
@@ -119,6 +122,9 @@ function take(state: State, input: Input, effects: Effects, env: Env): void {
     case 'flush-failed':
       flushFailed(state, env.seed);
       return;
+    case 'freshness':
+      takeFreshness(state, input, effects, env);
+      return;
     case 'tick':
       tick(state, effects, env);
       return;
@@ -133,6 +139,7 @@ function takeRows(
   env: Env,
 ): void {
   const { touched, slugBefore, keys } = takePartial(state);
+  const epochBefore = state.position?.epoch ?? null;
   if (input.type === 'commit') {
     applyChanges(state.tables, input.commit.changes, touched, effects);
     state.position = { epoch: input.epoch, lsn: input.commit.lsn };
@@ -148,7 +155,10 @@ function takeRows(
     state.position = input.position;
   }
   compareWithBefore(state.tables, touched);
+  buryTokens(state, touched, effects);
   settle(state, touched, slugBefore, effects, env);
+  if (state.position.epoch !== epochBefore) forgetFreshness(state);
+  if (input.type === 'commit') hearCommit(state, input.commit.committedAtUs, effects, env);
   effects.saves.push({ type: 'put-position', position: state.position });
 }
 

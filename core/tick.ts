@@ -1,8 +1,9 @@
 // What changes by time alone: grants and tokens that run out, windows that open and close, renewals, questions that nobody
 // answered. A tick looks at what is due (due.ts), and at nothing else.
 import { dropGrant } from './grants.ts';
+import { awaitsFreshness, renewalRetryMs } from './freshness.ts';
 import { endSession, joined, takeEnding } from './sessions.ts';
-import { expectGrant, expectLease, expectSession, takeDue } from './due.ts';
+import { expectGrant, expectLease, expectSession, setDue, takeDue } from './due.ts';
 import { expectRelays, settleRelays } from './relay-sessions.ts';
 import { giveUp } from './flows.ts';
 import { judge, renew } from './judge.ts';
@@ -42,6 +43,8 @@ export function tick(state: State, effects: Effects, env: Env): void {
   for (const id of due) {
     const grant = grantOf(state, id);
     if (grant === null) expectSession(state, id);
+    else if (awaitsFreshness(state, grant))
+      setDue(state.due, id, Math.min(nextChangeAt(grant, state.now), state.now + renewalRetryMs));
     else expectGrant(state, grant);
   }
   expectRelays(state);

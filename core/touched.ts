@@ -38,7 +38,7 @@ export type Touched = {
   readonly flows: Set<FlowId>;
   /** The ledger was truncated: every live flow is cut. */
   everyFlow: boolean;
-  /** Resources, clients and gateways as they were before the first change that touched them, by `table/id`. */
+  /** Resources, clients, gateways and tokens as they were before the first change that touched them, by `table/id`. */
   readonly before: Map<string, TypedRow>;
 };
 

@@ -53,7 +53,13 @@ const publicKey = v.pipe(v.string(), v.regex(/^[A-Za-z0-9+/]{42}[AEIMQUYcgkosw04
 const connection = {
   version: v.pipe(v.number(), v.integer(), v.minValue(linkVersionMin)),
   account: accountId,
-  token: v.object({ id: tokenId, type: v.picklist(Object.values(tokenTypeOfRole)), secret: v.string() }),
+  token: v.object({
+    id: tokenId,
+    type: v.picklist(Object.values(tokenTypeOfRole)),
+    secret: v.string(),
+    /** When it was issued, milliseconds since 1970-01-01 UTC; null where the edge does not say. */
+    issuedAt: v.optional(v.nullable(v.number()), null),
+  }),
   name: v.nullable(shortText),
   /** The program's version as its user agent states it, like `1.5.2`; null when it states none. */
   deviceVersion: v.nullable(shortText),

@@ -53,6 +53,8 @@ const accounts = v.object({
     }),
   ),
   disabled_at: optionalTimestamp,
+  /** What becomes of new grants while the account is behind; whatever is not `short` denies them. */
+  when_behind: v.optional(text, 'short'),
 });
 
 const actors = v.object({ id: ids.actorId, type: text, disabled_at: optionalTimestamp });

@@ -106,3 +106,29 @@ export const accountsRequest = v.object({ version: v.literal(1), after: v.nullab
 /** Accounts that have an object, those with a device connected most lately first; `next` is null on the last page. */
 export const accountsAnswer = v.object({ accounts: v.array(accountId), next: v.nullable(place) });
 export type AccountsAnswer = v.InferOutput<typeof accountsAnswer>;
+
+/** POST a StreamStatusRequest as JSON; 200 with a StreamStatus as JSON. */
+export const streamStatusPath = '/internal/v1/stream';
+
+export const streamStatusRequest = v.object({ version: v.literal(1) });
+
+/** How the stream stands, as the edge has heard. Times are milliseconds since 1970-01-01 UTC; null before the first. */
+export const streamStatus = v.object({
+  term: count,
+  systemIdentifier: v.nullable(v.string()),
+  timeline: v.nullable(count),
+  /** When the last heartbeat was heard. */
+  heardAtMs: v.nullable(v.number()),
+  epoch: v.nullable(count),
+  /** Everything committed up to here has been applied, by the database's clock. */
+  appliedToMs: v.nullable(v.number()),
+  /** From COMMIT to durable in the canary account's object. */
+  lagMs: v.nullable(v.number()),
+  /** Whether that is so long ago that new grants are short, or denied: `accounts.when_behind`. */
+  isBehind: v.boolean(),
+  /** Accounts that have not come as far, at most a hundred. */
+  lateAccounts: v.array(v.string()),
+  /** Accounts that have an object. */
+  accounts: count,
+});
+export type StreamStatus = v.InferOutput<typeof streamStatus>;

@@ -77,6 +77,11 @@ export function renderMetrics(status: RunStatus, counters: Counters): string {
       ['commits_incomplete', 'Commits that may not be confirmed yet.', report.incompleteCommits],
       ['unconfirmed_bytes', 'WAL received and not confirmed.', report.unconfirmedBytes],
     );
+    const { appliedToMs, lagMs } = report;
+    const appliedHelp = 'Up to when everything committed has been applied, Unix seconds; behind after a minute.';
+    if (appliedToMs !== null) gauges.push(['applied_to_seconds', appliedHelp, Math.floor(appliedToMs / 1000)]);
+    const lagHelp = "Milliseconds from a heartbeat's COMMIT to durable at the edge.";
+    if (lagMs !== null) gauges.push(['lag_ms', lagHelp, Math.max(0, Math.round(lagMs))]);
   }
   const lines = gauges.flatMap(([name, help, value]) => [...head(name, help, 'gauge'), `${prefix}${name} ${value}`]);
   lines.push(...counterLines(counters));

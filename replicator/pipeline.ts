@@ -192,6 +192,7 @@ export class Pipeline {
       term,
       slot: config.slot,
       confirmedLsn: formatPgLsn(this.#ack.confirmable()),
+      ...this.#heartbeat.pulse(),
       lanes: this.#lanes.byAccount.size,
       held: countWithoutHistory(this.#lanes),
       parked: countParked(this.#lanes),

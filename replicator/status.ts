@@ -16,6 +16,10 @@ export type PipelineReport = {
   /** Postgres's notation. */
   readonly confirmedLsn: string;
   readonly lanes: number;
+  /** Commit time of the last heartbeat that the edge has heard, milliseconds since 1970-01-01 UTC; null before the first. */
+  readonly appliedToMs: number | null;
+  /** From its COMMIT to durable in the canary account's object. */
+  readonly lagMs: number | null;
   /** Lanes that wait for a snapshot. */
   readonly held: number;
   /** Lanes that the slot does not wait for, since they failed alone. */

@@ -129,6 +129,7 @@ test('status shows all parts, who is connected, and the flows that are open', as
     accountsTotal: 1,
   });
   const human = await run('status', '--account', 'acme');
+  expect(human.out).toMatch(/^stream +ok +epoch \d+, accounts 1, applied to .*, lag -?\d+ ms$/m);
   expect(human.out).toMatch(/^replicator +ok +leads, streams, epoch \d+, term \d+, lanes 1, held 0, parked 0$/m);
   expect(human.out).toMatch(new RegExp(`^acme +${account.accountId} +live .* fresh +1 +1 +1 +0 +0$`, 'm'));
   client.device.close();

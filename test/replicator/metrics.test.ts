@@ -9,6 +9,8 @@ const report: PipelineReport = {
   term: 3,
   slot: 'drawbridge',
   confirmedLsn: '0/10',
+  appliedToMs: 1_700_000_000_123,
+  lagMs: 12.4,
   lanes: 101,
   held: 2,
   parked: 1,
@@ -31,6 +33,8 @@ test('[P15.502] the metrics show every lane, wait and bound, each with its help 
   expect(lines).toContain('drawbridge_replicator_deliveries_total{answer="none"} 1');
   expect(lines).toContain('drawbridge_replicator_retries_total 0');
   expect(lines).toContain('drawbridge_replicator_lanes_parked 1');
+  expect(lines).toContain('drawbridge_replicator_applied_to_seconds 1700000000');
+  expect(lines).toContain('drawbridge_replicator_lag_ms 12');
   expect(lines).toContain('drawbridge_replicator_unconfirmed_bytes 160');
   expect(lines).toContain(`drawbridge_replicator_bound{name="window_bytes"} ${windowBytesMax}`);
   for (const [, name] of text.matchAll(/^(drawbridge_[a-z_]+)/gm)) {

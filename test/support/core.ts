@@ -30,6 +30,8 @@ export const nodeHashes: Hashes = {
 export type Drive = {
   readonly state: State;
   now: number;
+  /** Whether it is known at each step that the rows are up to date, as after a recent answer. */
+  hears: boolean;
   /** Takes one input at the present time. */
   readonly step: (input: Input) => Effects;
   /** Forgets everything but what was saved, and wakes: as after hibernation, a crash or a failed step. */
@@ -60,8 +62,10 @@ export function drive(
       return state;
     },
     now: 1_000_000,
+    hears: true,
     step(input) {
       steps += 1;
+      if (driven.hears) state.freshness.heardAt = Math.max(driven.now, state.now);
       const effects = step(state, input, { now: driven.now, seed: `seed-${steps}`, hashes: nodeHashes });
       if (input.type === 'connect' && input.hello.role !== 'relay') fits.connected(input.sessionId, input.hello);
       fits.expect(effects.sends);

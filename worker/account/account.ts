@@ -20,7 +20,8 @@ import {
 } from './sockets.ts';
 import { digestRows } from './digest.ts';
 import { holdsOf } from '../../core/holds.ts';
-import { emptyState } from '../../core/state.ts';
+import { accountOf, emptyState } from '../../core/state.ts';
+import { StreamLink } from './stream-link.ts';
 import { flushDueAt } from '../../core/ledger.ts';
 import { flushMsMax, Outbox } from '../write-back/outbox.ts';
 import * as link from '../../protocol/link.ts';
@@ -50,7 +51,6 @@ import type { DigestAnswer } from '../../protocol/digest.ts';
 import type { Answer, Delivery } from '../../protocol/commit.ts';
 import type { Env as CoreEnv } from '../../core/env.ts';
 import type { Effects } from '../../core/effect.ts';
-import { streamObjectName } from '../env.ts';
 import type { Env } from '../env.ts';
 import type { HoldAction, HoldAnswer } from '../../protocol/holds.ts';
 import type { Input } from '../../core/input.ts';
@@ -78,6 +78,7 @@ export class Account extends DurableObject<Env> {
   #failures: { lsn: string; times: number } = { lsn: '', times: 0 };
   readonly #waiters = new Set<() => void>();
   readonly #outbox: Outbox;
+  readonly #stream: StreamLink;
   /** When this version of the link first ran here. */
   readonly #since: number;
   readonly #silenceSeenAt = { client: 0, gateway: 0, relay: 0 };
@@ -86,6 +87,10 @@ export class Account extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage);
+    this.#stream = new StreamLink(ctx, env, (input) => {
+      this.#run(input);
+      for (const wake of this.#waiters) wake();
+    });
     this.#since = linkVersionSince(ctx.storage.sql, link.linkVersion, Date.now());
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(link.probe, link.probeAnswer));
     this.#hub = new HubLink(ctx, env, {
@@ -104,7 +109,7 @@ export class Account extends DurableObject<Env> {
    */
   async deliver(delivery: Delivery): Promise<Answer> {
     if (this.#state.position === null && delivery.account !== canaryAccount) {
-      await this.env.STREAM.getByName(streamObjectName).register(delivery.account, 0);
+      await this.#stream.register(delivery.account);
     }
     const answer = this.#deliver(delivery);
     if (!['applied', 'duplicate', 'staged'].includes(answer.type)) {
@@ -271,6 +276,7 @@ export class Account extends DurableObject<Env> {
       if (admission?.type === 'admitted') {
         const pair = new WebSocketPair();
         const { session } = admission;
+        this.#stream.connected(hello.account);
         acceptSocket(this.ctx, pair[1], session, { version: hello.version, acceptedAt: Date.now() });
         return pair[0];
       }
@@ -348,6 +354,7 @@ export class Account extends DurableObject<Env> {
         for (const send of sends) performSend(this.ctx, send);
         for (const { event, ...fields } of notes) log.warn(event, fields);
       }
+      if (taken.some(({ asksFreshness }) => asksFreshness)) this.#stream.ask(accountOf(this.#state)?.id ?? null);
       this.#wakeAt(effects.wakeAt);
       this.#hub.follow(() => this.#state, effects);
       return effects;

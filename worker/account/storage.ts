@@ -8,11 +8,13 @@ import { grant as grantSchema, grantPair } from '../../core/state.ts';
 import { noEffects } from '../../core/effect.ts';
 import { hold, holdTarget } from '../../protocol/holds.ts';
 import { keepHold } from '../../core/holds.ts';
+import { keepTombstone } from '../../core/tombstones.ts';
 import { holdGrant, owe } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
 import { position as positionSchema } from '../../protocol/commit.ts';
 import { heldRelay, sharedRelays } from '../../protocol/relays.ts';
 import { rowShape } from '../../protocol/rows.ts';
+import { tokenId } from '../../protocol/ids.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import { ledgerTables, loadLedger, saveLedger } from './ledger-storage.ts';
@@ -31,6 +33,7 @@ const migrations = [
   `create table staged (part integer not null, piece integer not null, data blob not null, primary key (part, piece)) strict;`,
   'create table holds (kind text not null, id text not null, data text not null, primary key (kind, id)) without rowid, strict;',
   ledgerTables,
+  'create table tombstones (laid integer primary key autoincrement, token_id text not null unique, expires_at integer) strict;',
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -84,6 +87,7 @@ export function load(storage: DurableObjectStorage, state: State): void {
   loadRelays(meta, state);
   for (const table of tableNames) if (table !== 'actor_group_memberships') loadTable(storage.sql, table, state);
   loadHolds(storage.sql, state);
+  loadTombstones(storage.sql, state);
   for (const { flow_id: flowId, data } of storage.sql.exec<{ flow_id: string; data: string }>('select * from grants')) {
     const stored: unknown = JSON.parse(data);
     const grant = v.safeParse(grantSchema, stored);
@@ -91,6 +95,15 @@ export function load(storage: DurableObjectStorage, state: State): void {
     else takeBack(storage, state, flowId, stored);
   }
   loadLedger(storage.sql, state, meta.get('ledger'));
+}
+
+/** Those that would have expired by now are dropped. */
+function loadTombstones(sql: SqlStorage, state: State): void {
+  sql.exec('delete from tombstones where expires_at <= ?', Date.now());
+  const stones = sql.exec<{ token_id: string; expires_at: number | null }>('select * from tombstones order by laid');
+  for (const { token_id: id, expires_at: expiresAt } of stones) {
+    keepTombstone(state, { tokenId: v.parse(tokenId, id), expiresAt });
+  }
 }
 
 /** A hold whose particulars this code cannot read denies all the same. */
@@ -180,6 +193,14 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
       return;
     case 'put-shared-relays':
       saveMeta(sql, 'shared_relays', JSON.stringify({ set: action.set, leaseDueAt: action.leaseDueAt }));
+      return;
+    case 'put-tombstone': {
+      const { tokenId, expiresAt } = action.tombstone;
+      sql.exec('insert or replace into tombstones (token_id, expires_at) values (?, ?)', tokenId, expiresAt);
+      return;
+    }
+    case 'delete-tombstone':
+      sql.exec('delete from tombstones where token_id = ?', action.tokenId);
       return;
     case 'put-position':
       saveMeta(sql, 'position', JSON.stringify(action.position));

@@ -36,7 +36,7 @@ export function parseUpgrade(
   const connection = {
     version: linkVersion,
     account: token.accountId,
-    token: { id: token.tokenId, type: token.type, secret: token.secret },
+    token: { id: token.tokenId, type: token.type, secret: token.secret, issuedAt: token.issuedAtSeconds * 1000 },
     name: searchParams.get('name'),
     ...deviceOf(request.headers.get('user-agent')),
     remoteIp: request.headers.get('cf-connecting-ip'),

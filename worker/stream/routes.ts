@@ -10,6 +10,8 @@ import {
   heartbeatPath,
   leadPath,
   leadRequest,
+  streamStatusPath,
+  streamStatusRequest,
 } from '../../protocol/stream.ts';
 import { deliveryVersion } from '../../protocol/commit.ts';
 import { accountObjectName, streamObjectName } from '../env.ts';
@@ -38,6 +40,11 @@ streamRoutes.post(heartbeatPath, async (context) => {
 streamRoutes.post(accountsPath, async (context) => {
   const request = await parsed(context, accountsRequest, 'a request for accounts');
   return request instanceof Response ? request : context.json(await streamOf(context.env).accounts(request.after));
+});
+
+streamRoutes.post(streamStatusPath, async (context) => {
+  const request = await parsed(context, streamStatusRequest, 'a status request');
+  return request instanceof Response ? request : context.json(await streamOf(context.env).status());
 });
 
 /** Milliseconds from the heartbeat's COMMIT, by the database's clock, to durable in the canary's object, by this one. */

@@ -1,7 +1,8 @@
 // The one Stream object: issues terms, which fence senders of the change stream, hears the leader's heartbeats, and keeps the
 // register of accounts that have an object. What it says is decided in core/stream.ts; here it is made durable.
 import { DurableObject } from 'cloudflare:workers';
-import { emptyMemory, hear, lead, type StreamMemory } from '../../core/stream.ts';
+import { behindMsMax } from '../../core/freshness.ts';
+import { emptyMemory, hear, lead, type Applied, type StreamMemory } from '../../core/stream.ts';
 import { accountsPageMax } from '../../protocol/stream.ts';
 import * as log from '../log.ts';
 import type { AccountId } from '../../protocol/ids.ts';
@@ -12,6 +13,7 @@ import type {
   LeadAnswer,
   LeadRequest,
   Place,
+  StreamStatus,
 } from '../../protocol/stream.ts';
 import type { Env } from '../env.ts';
 
@@ -52,6 +54,28 @@ export class Stream extends DurableObject<Env> {
   measured(lagMs: number): void {
     const { applied } = this.#memory;
     if (applied !== null) this.#keep({ ...this.#memory, applied: { ...applied, lagMs } });
+  }
+
+  /** How far the stream has come; null while no heartbeat has been heard. */
+  applied(): Applied | null {
+    return this.#memory.applied;
+  }
+
+  /** How the stream stands, for operators. */
+  status(): StreamStatus {
+    const { term, source, heard, applied } = this.#memory;
+    return {
+      term,
+      systemIdentifier: source?.systemIdentifier ?? null,
+      timeline: source?.timeline ?? null,
+      heardAtMs: heard?.atMs ?? null,
+      epoch: applied?.epoch ?? null,
+      appliedToMs: applied?.toMs ?? null,
+      lagMs: applied?.lagMs ?? null,
+      isBehind: applied === null || Date.now() - applied.toMs > behindMsMax,
+      lateAccounts: Object.keys(applied?.lateToMs ?? {}).slice(0, 100),
+      accounts: this.ctx.storage.sql.exec<{ n: number }>('select count(*) as n from accounts').one().n,
+    };
   }
 
   /** An account's object exists, or has a device connected; `connectedAtMs` is 0 for none. */
