@@ -235,7 +235,7 @@ test('resync --wait has the account delivered again by snapshot, and says so', a
 test('status with a key that the worker does not have says so and shows the rest', async () => {
   const { code, out, err } = await drawbridge(['status'], { ...env, DRAWBRIDGE_INGEST_KEY: 'x'.repeat(32) });
 
-  expect([code, err]).toEqual([1, 'drawbridge: Not all is well: look at the account acme.\n']);
+  expect([code, err]).toEqual([1, 'drawbridge: Not all is well: look at the stream, the account acme.\n']);
   expect(out).toMatch(/^acme: The worker refuses the signature: DRAWBRIDGE_INGEST_KEY must begin with a key/m);
   expect(out).toMatch(/^worker +ok/m);
 });
