@@ -568,6 +568,7 @@ create table drawbridge.streams (
   known_run uuid,
   known_beat bigint,
   beat_at timestamp with time zone,
+  columns jsonb,
   constraint streams_pkey PRIMARY KEY (slot_name),
   constraint streams_check CHECK ((((run IS NULL) = (beat IS NULL)) AND ((known_run IS NULL) = (known_beat IS NULL))))
 );
@@ -577,6 +578,7 @@ comment on column drawbridge.streams.confirmed_lsn is 'What may be confirmed to 
 comment on column drawbridge.streams.broken is 'Why the stream cannot be read on from the slot''s position; null when it can.';
 comment on column drawbridge.streams.run is 'Random, one for each leader''s run; with the number of its last heartbeat it tells whether this database was set back.';
 comment on column drawbridge.streams.known_run is 'The run before, whose last heartbeat the edge may still hold.';
+comment on column drawbridge.streams.columns is 'By published table, its columns as every account has been delivered; null when an epoch begins, which delivers them all.';
 
 create table drawbridge.change_logs_default partition of drawbridge.change_logs DEFAULT;
 

@@ -8,6 +8,7 @@ import type { AccountId } from '../protocol/ids.ts';
 import { lsnToText, type Lsn } from '../protocol/lsn.ts';
 import { lateAccountsMax } from '../protocol/stream.ts';
 import type { Heartbeat as Report } from '../protocol/stream.ts';
+import type { Columns } from './columns.ts';
 import { FencedError } from './carry.ts';
 import { messageOf, type Log } from './log.ts';
 import { PostError, type Post } from './post.ts';
@@ -34,6 +35,8 @@ export type HeartbeatOptions = {
   readonly confirmable: () => Lsn;
   /** Accounts with a commit at or before the position that their objects do not hold yet. */
   readonly lateAt: (lsn: Lsn) => readonly AccountId[];
+  /** The columns of what is published, with each heartbeat. */
+  readonly onColumns: (columns: Columns) => Promise<void>;
   /** A heartbeat is on record, and what it says may be confirmed. */
   readonly onBeat: () => void;
   /** Whether reading is paused, so that no heartbeat leaves the stream: the edge is then told that the database is there. */
@@ -97,17 +100,18 @@ export class Heartbeat {
   }
 
   async #run(): Promise<void> {
-    const { confirmable, isPaused, key, onBeat, onError, published, record, run } = this.#options;
+    const { confirmable, isPaused, key, onBeat, onColumns, onError, published, record, run } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       this.#count += 1;
       const content = composeSteering({ type: 'heartbeat', run, count: this.#count }, key);
       const found = await record.beat(this.#count, confirmable(), content);
-      if (found !== published) {
+      if (found.published !== published) {
         onError(new PublicationEditedError('the publication was edited: every account is resynchronized'));
         return;
       }
       onBeat();
+      await onColumns(found.columns);
       if (isPaused() && !this.#isSending) void this.#send(this.#report({ run, count: this.#count }, null));
       await delay(heartbeatMs, undefined, { signal }).catch(() => {
         // Closing ends the wait, and with it the loop.

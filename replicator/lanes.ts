@@ -168,7 +168,7 @@ function isFailing({ phase }: Lane): boolean {
   return phase.type === 'retrying' || (phase.type === 'sending' && phase.attempt > 0);
 }
 
-/** An operator wants the account delivered by snapshot, whatever its lane is at. An account without a lane is ignored. */
+/** The account is to be delivered by snapshot, whatever its lane is at. An account without a lane is ignored. */
 export function resync(lanes: Lanes, account: AccountId): readonly Command[] {
   const lane = lanes.byAccount.get(account);
   if (lane === undefined || lane.phase.type === 'held' || lane.phase.type === 'parking') return [];
@@ -248,6 +248,18 @@ export function countParked(lanes: Lanes): number {
   return count;
 }
 
+export function parkedAccounts(lanes: Lanes): readonly AccountId[] {
+  return [...lanes.byAccount.values()].flatMap(({ account, parked }) => (parked === null ? [] : [account]));
+}
+
+/** Whether nothing of a resync is outstanding: its snapshot is durable, or the lane is parked and returns by one. */
+export function isDelivered(lanes: Lanes, account: AccountId): boolean {
+  const lane = lanes.byAccount.get(account);
+  if (lane === undefined || lane.parked !== null || lane.phase.type === 'idle') return true;
+  if (lane.phase.type !== 'sending' && lane.phase.type !== 'retrying') return false;
+  return !lane.isResyncWanted && lane.phase.request.type !== 'snapshot';
+}
+
 /** Lanes whose object cannot be told anything until a snapshot is delivered. */
 export function countWithoutHistory(lanes: Lanes): number {
   let count = 0;
@@ -255,7 +267,7 @@ export function countWithoutHistory(lanes: Lanes): number {
   return count;
 }
 
-const resyncReason = 'an operator asked for it';
+const resyncReason = 'an operator asked for it, or columns were altered';
 
 function laneOf(lanes: Lanes, account: AccountId): Lane {
   const lane = lanes.byAccount.get(account);

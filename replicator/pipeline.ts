@@ -13,6 +13,7 @@ import { ChangeLog } from './change-log.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { everyAccount, type ResyncAccount, type Steering } from '../protocol/steering.ts';
 import { ledgerPublication, publication, type Config } from './config.ts';
+import { ColumnWatch } from './columns.ts';
 import { clientConfig } from './connection.ts';
 import { createDecoder, type Decoder } from './decode.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -23,6 +24,8 @@ import {
   addParkedLane,
   countParked,
   countWithoutHistory,
+  isDelivered,
+  parkedAccounts,
   parkRecorded,
   relieve,
   resync,
@@ -66,6 +69,7 @@ export class Pipeline {
   readonly #carrier: Carrier;
   readonly #snapshots: Snapshots;
   readonly #bookkeeping: Bookkeeping;
+  readonly #columns: ColumnWatch;
   readonly #heartbeat: Heartbeat;
   readonly #decoder: Decoder = createDecoder();
   readonly #assembler: Assembler;
@@ -98,6 +102,16 @@ export class Pipeline {
       },
       onParked: (account) => this.#carrier.perform(parkRecorded(this.#lanes, account)),
       onError,
+    });
+    this.#columns = new ColumnWatch({
+      client,
+      recorded: slot.columns,
+      record: (columns) => record.columns(columns),
+      resync: (accounts) => {
+        for (const account of accounts) this.#carrier.perform(resync(this.#lanes, account));
+      },
+      isDelivered: (account) => isDelivered(this.#lanes, account),
+      log,
     });
     this.#heartbeat = this.#newHeartbeat();
     this.#snapshots = new Snapshots({
@@ -144,7 +158,9 @@ export class Pipeline {
       key: config.ingestKeys[0] ?? '',
       published: slot.published,
       confirmable: () => this.#ack.confirmable(),
-      lateAt: (lsn) => this.#ack.waitingAt(lsn),
+      // The slot does not wait for a parked account.
+      lateAt: (lsn) => [...this.#ack.waitingAt(lsn), ...parkedAccounts(this.#lanes)],
+      onColumns: (columns) => this.#columns.check(columns),
       onBeat: () => this.#bookkeeping.kick(),
       isPaused: () => this.#wal?.isPaused() === true,
       onHeard: () => {

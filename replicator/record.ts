@@ -7,12 +7,15 @@ import type { ClientBase } from 'pg';
 import { assert, must } from '../protocol/assert.ts';
 import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import type { Beat } from '../protocol/stream.ts';
+import { publishedColumns, type Columns } from './columns.ts';
 import { messagePrefix } from '../protocol/steering.ts';
 
 export type Recorded = {
   readonly confirmed: Lsn;
   /** Why the stream cannot be read on from the slot's position; null when it can. */
   readonly broken: string | null;
+  /** The columns of what is published, as every account has been delivered; null when an epoch begins. */
+  readonly columns: Columns | null;
   /** The last heartbeat of the last run, and of the run before it. */
   readonly beats: readonly Beat[];
 };
@@ -22,12 +25,13 @@ export async function readRecord(client: ClientBase, slot: string): Promise<Reco
   const result = await client.query<{
     confirmed: string;
     broken: string | null;
+    columns: Columns | null;
     run: string | null;
     beat: number | null;
     known_run: string | null;
     known_beat: number | null;
   }>(
-    `select confirmed_lsn::text as confirmed, broken, run::text, beat::float8, known_run::text, known_beat::float8 as known_beat
+    `select confirmed_lsn::text as confirmed, broken, columns, run::text, beat::float8, known_run::text, known_beat::float8 as known_beat
        from drawbridge.streams where slot_name = $1`,
     [slot],
   );
@@ -40,6 +44,7 @@ export async function readRecord(client: ClientBase, slot: string): Promise<Reco
   return {
     confirmed: parsePgLsn(row.confirmed),
     broken: row.broken,
+    columns: row.columns,
     beats: beats.flatMap(({ run, count }) => (run === null || count === null ? [] : [{ run, count }])),
   };
 }
@@ -73,7 +78,7 @@ export async function resetRecord(
 ): Promise<void> {
   await write(
     client,
-    'update drawbridge.streams set confirmed_lsn = $3, broken = null where slot_name = $1 and term = $2 returning 1',
+    'update drawbridge.streams set confirmed_lsn = $3, broken = null, columns = null where slot_name = $1 and term = $2 returning 1',
     [slot, term, formatPgLsn(confirmed)],
   );
 }
@@ -114,6 +119,15 @@ export class Record {
     return this.#confirmed;
   }
 
+  /** Every account has been delivered as these columns are. Throws when another term has written the record. */
+  async columns(columns: Columns): Promise<void> {
+    await write(
+      this.#client,
+      'update drawbridge.streams set columns = $3 where slot_name = $1 and term = $2 returning 1',
+      [this.#slot, this.#term, JSON.stringify(columns)],
+    );
+  }
+
   /** Puts `lsn` on record, if it is not yet. Throws when another term has written the record. */
   async reach(lsn: Lsn): Promise<void> {
     if (lsn <= this.#confirmed) return;
@@ -127,21 +141,22 @@ export class Record {
   }
 
   /**
-   * Stores a heartbeat and `lsn`, and emits `content` into the stream, in one transaction. Returns what is published.
-   * Throws when another term has written the record.
+   * Stores a heartbeat and `lsn`, and emits `content` into the stream, in one transaction. Returns what is published, and its
+   * columns. Throws when another term has written the record.
    */
-  async beat(count: number, lsn: Lsn, content: string): Promise<string> {
-    const result = await this.#client.query<{ written: number; published: string }>(
+  async beat(count: number, lsn: Lsn, content: string): Promise<{ published: string; columns: Columns }> {
+    const result = await this.#client.query<{ written: number; published: string; columns: Columns }>(
       `with beaten as (
          update drawbridge.streams set beat = $3, beat_at = now(), confirmed_lsn = greatest(confirmed_lsn, $4)
           where slot_name = $1 and term = $2 returning pg_logical_emit_message(true, $5, $6))
-       select (select count(*)::int from beaten) as written, (${publishedRows('$7')}) as published`,
+       select (select count(*)::int from beaten) as written, (${publishedRows('$7')}) as published,
+              (${publishedColumns('$7')}) as columns`,
       [this.#slot, this.#term, count, formatPgLsn(lsn), messagePrefix, content, this.#publication],
     );
     const row = must(result.rows[0], 'the answer to a heartbeat');
     assert(row.written === 1, 'another replicator with a higher term has written the record of the slot');
     if (lsn > this.#confirmed) this.#confirmed = lsn;
-    return row.published;
+    return { published: row.published, columns: row.columns };
   }
 }
 

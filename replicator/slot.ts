@@ -7,6 +7,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { ClientBase } from 'pg';
 import { must } from '../protocol/assert.ts';
 import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
+import type { Columns } from './columns.ts';
 import type { Log } from './log.ts';
 import type { Server } from './preflight.ts';
 import { resetRecord, type Recorded } from './record.ts';
@@ -16,6 +17,8 @@ export type Slot = {
   readonly epoch: number;
   /** What was published when the epoch began. */
   readonly published: string;
+  /** Its columns, as every account has been delivered; null when that is not known. */
+  readonly columns: Columns | null;
   /** Set when this run has opened the epoch. */
   readonly opened: OpenedEpoch | null;
 };
@@ -49,7 +52,9 @@ export async function openSlot(client: ClientBase, options: SlotOptions): Promis
   const reason = found === null ? 'the slot was missing' : whyNewEpoch(found, options);
   if (reason !== null) return await openEpoch(client, options, found, reason);
   const { confirmed, epoch } = must(found, 'a slot whose epoch stands');
-  return { confirmed, epoch: must(epoch, 'the epoch of the slot').epoch, published: options.published, opened: null };
+  const { published, recorded } = options;
+  const columns = recorded?.columns ?? null;
+  return { confirmed, epoch: must(epoch, 'the epoch of the slot').epoch, published, columns, opened: null };
 }
 
 async function openEpoch(
@@ -82,6 +87,7 @@ async function openEpoch(
     confirmed: startsAt,
     epoch: term,
     published,
+    columns: null,
     opened: { reason, recorded: recorded?.confirmed ?? null, startsAt },
   };
 }

@@ -14,7 +14,7 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P12.505] an account that fails while 100 others flow is parked, the slot goes on, and it returns by snapshot', async () => {
+test('[P12.505] [P5.410] an account that fails while 100 others flow is parked, the slot goes on, and it returns by snapshot', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const failing = await createAccount(database);
   await database.query(`insert into accounts (name) select 'other' from generate_series(1, 100)`);
@@ -34,12 +34,16 @@ test('[P12.505] an account that fails while 100 others flow is parked, the slot 
     rows[0]?.['lsn'],
   ]);
   expect(nameOf(worker, failing)).toBe('an account');
+  const lateAccounts = () => Object.keys(worker.stream.applied?.lateToMs ?? {});
+  await worker.until('the heartbeat that says so', () => lateAccounts().includes(failing));
+  expect(lateAccounts()).toEqual([failing]);
   worker.intercept = () => null;
 
   await worker.until('the snapshot', () => nameOf(worker, failing) === 'while failing', 40_000);
   await database.untilTrue(`select state = 'live' from drawbridge.lanes where account_id = $1`, [failing]);
   await renameAccount(database, failing, 'afterwards');
   await worker.until('the next commit', () => nameOf(worker, failing) === 'afterwards');
+  await worker.until('the heartbeat after', () => lateAccounts().length === 0);
   expect(worker.accounts.get(failing)?.snapshots).toBe(1);
   expect(worker.violations).toEqual([]);
 });

@@ -120,7 +120,7 @@ test('[P1.11] a snapshot waits until it sees every transaction given, and gives 
   await expect(readAccount(reader, account, [xid + 1_000_000n], () => 0)).rejects.toThrow(UnseenError);
 });
 
-test('[P1.12] LOCK TABLE does not fix the snapshot: what commits while the locks are waited for is seen', async () => {
+test('[P1.12] [LAB-11] LOCK TABLE does not fix the snapshot: what commits while the locks are waited for is seen', async () => {
   const database = await server.createDatabase();
   const account = await createAccount(database);
   const writer = await connect(database.ownerUrl);

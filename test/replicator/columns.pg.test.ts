@@ -1,0 +1,107 @@
+// Published tables that are altered: rows change without an event in the stream.
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { ColumnWatch, resyncsAtOnceMax, type Columns } from '../../replicator/columns.ts';
+import type { AccountId } from '../../protocol/ids.ts';
+import { createAccount, nameOf, renameAccount, startAll, untilRecorded, type All } from './system.ts';
+import { startTestServer, type TestServer } from '../support/replicator.ts';
+
+let server: TestServer;
+const closers: (() => Promise<unknown>)[] = [];
+beforeAll(async () => {
+  server = await startTestServer();
+});
+afterEach(async () => {
+  for (const close of closers.splice(0).toReversed()) await close();
+});
+afterAll(async () => await server.stop());
+
+const rewrite = 'alter table actors alter column name type text using upper(name)';
+
+async function addActor({ database }: All, account: string): Promise<void> {
+  await database.query(`insert into actors (account_id, type, name) values ($1, 'service_account', 'robot')`, [
+    account,
+  ]);
+}
+
+function actorNames({ worker }: All, account: string): unknown[] {
+  return [...(worker.accounts.get(account)?.rows ?? [])].flatMap(([key, row]) =>
+    key.startsWith('actors ') ? [row['name']] : [],
+  );
+}
+
+test('[P1.411] a rewrite of a column while the stream is read delivers the accounts with such rows anew, and no others', async () => {
+  const all = await startAll(server, closers);
+  const { database, worker, replicator } = all;
+  const [one, other] = [await createAccount(database), await createAccount(database)];
+  await addActor(all, one);
+  await untilRecorded(database, one);
+  await database.untilTrue('select columns is not null from drawbridge.streams');
+
+  await database.query(rewrite);
+
+  await worker.until('the rewritten row', () => actorNames(all, one)[0] === 'ROBOT');
+  expect(await replicator.event('columns_altered')).toMatchObject({ tables: 'actors', accounts: 1 });
+  await renameAccount(database, other, 'after');
+  await worker.until('what follows', () => nameOf(worker, other) === 'after');
+  expect([worker.accounts.get(one)?.snapshots, worker.accounts.get(other)?.snapshots]).toEqual([1, 0]);
+  expect(worker.violations).toEqual([]);
+});
+
+test('[P1.412] a rewrite while no replicator runs is noticed at the start, and done again by the next where one dies on the way', async () => {
+  const all = await startAll(server, closers);
+  const { database, worker, replicator, restart } = all;
+  const account = await createAccount(database);
+  await addActor(all, account);
+  await untilRecorded(database, account);
+  await database.untilTrue('select columns is not null from drawbridge.streams');
+  await replicator.kill('SIGKILL');
+  await database.query(rewrite);
+  worker.intercept = ({ type }) => (type === 'snapshot' ? 'hang' : null);
+  const second = await restart();
+  await worker.until('the snapshot that is not answered', () =>
+    worker.deliveries.some(({ type }) => type === 'snapshot'),
+  );
+  await second.kill('SIGKILL');
+  worker.intercept = () => null;
+
+  await restart();
+
+  await worker.until('the rewritten row', () => actorNames(all, account)[0] === 'ROBOT');
+  expect(worker.violations).toEqual([]);
+});
+
+test('[P15.403] altered columns deliver a bounded number of accounts at a time, and are on record once all have been', async () => {
+  const { client, query } = await server.createDatabase();
+  await query(`insert into accounts (name) select 'account ' || n from generate_series(1, 120) n`);
+  const asked: AccountId[][] = [];
+  const recorded: Columns[] = [];
+  const delivered = new Set<AccountId>();
+  const watch = new ColumnWatch({
+    client,
+    recorded: { accounts: 'before' },
+    record: async (columns) => {
+      recorded.push(columns);
+      await Promise.resolve();
+    },
+    resync: (accounts) => void asked.push([...accounts]),
+    isDelivered: (account) => delivered.has(account),
+    log: () => {},
+  });
+  const present = { accounts: 'after' };
+
+  await watch.check(present);
+  await watch.check(present);
+  expect(asked.map(({ length }) => length)).toEqual([resyncsAtOnceMax, 0]);
+  for (const account of asked.flat()) delivered.add(account);
+  await watch.check(present);
+  for (const account of asked.flat()) delivered.add(account);
+  await watch.check(present);
+  expect(recorded).toEqual([]);
+  for (const account of asked.flat()) delivered.add(account);
+  await watch.check(present);
+
+  expect(new Set(asked.flat()).size).toBe(120);
+  expect(recorded).toEqual([present]);
+  await watch.check(present);
+  expect(recorded).toHaveLength(1);
+});
