@@ -63,14 +63,14 @@ export class ColumnWatch {
   }
 }
 
-/** The columns of every table of `publication`: an altered column gives another text, also one of the same type. */
-export function publishedColumns(publication: string): string {
+/** The columns of every table of the publications, whose names are the parameter `names`: an altered column gives another text, also one of the same type. */
+export function publishedColumns(names: string): string {
   return `select coalesce(jsonb_object_agg(name, line), '{}') from (
       select c.relname as name,
              md5(string_agg(format('%s.%s.%s', a.attnum, a.attname, a.xmin), ' ' order by a.attnum)) as line
         from pg_publication_rel r join pg_publication p on p.oid = r.prpubid join pg_class c on c.oid = r.prrelid
         join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
-       where p.pubname = ${publication} group by c.relname) as tables`;
+       where p.pubname = any (${names}::text[]) group by c.relname) as tables`;
 }
 
 function alteredTables(before: Columns, after: Columns): readonly TableName[] {

@@ -96,21 +96,21 @@ export class Record {
   readonly #client: ClientBase;
   readonly #slot: string;
   readonly #term: number;
-  readonly #publication: string;
+  readonly #publications: readonly string[];
   #confirmed: Lsn;
 
   constructor(options: {
     readonly client: ClientBase;
     readonly slot: string;
     readonly term: number;
-    readonly publication: string;
+    readonly publications: readonly string[];
     /** What is on record when the run begins. */
     readonly confirmed: Lsn;
   }) {
     this.#client = options.client;
     this.#slot = options.slot;
     this.#term = options.term;
-    this.#publication = options.publication;
+    this.#publications = options.publications;
     this.#confirmed = options.confirmed;
   }
 
@@ -151,7 +151,7 @@ export class Record {
           where slot_name = $1 and term = $2 returning pg_logical_emit_message(true, $5, $6))
        select (select count(*)::int from beaten) as written, (${publishedRows('$7')}) as published,
               (${publishedColumns('$7')}) as columns`,
-      [this.#slot, this.#term, count, formatPgLsn(lsn), messagePrefix, content, this.#publication],
+      [this.#slot, this.#term, count, formatPgLsn(lsn), messagePrefix, content, this.#publications],
     );
     const row = must(result.rows[0], 'the answer to a heartbeat');
     assert(row.written === 1, 'another replicator with a higher term has written the record of the slot');
@@ -160,23 +160,23 @@ export class Record {
   }
 }
 
-/** The catalogue rows that make the publication, as text: dropping and adding a table again gives another text. */
-export async function readPublished(client: ClientBase, publication: string): Promise<string> {
+/** The catalogue rows that make the publications, as text: dropping and adding a table again gives another text. */
+export async function readPublished(client: ClientBase, publications: readonly string[]): Promise<string> {
   const result = await client.query<{ published: string }>(`select (${publishedRows('$1')}) as published`, [
-    publication,
+    publications,
   ]);
   return must(result.rows[0], 'the rows of the publication').published;
 }
 
 function publishedRows(name: string): string {
   return `select coalesce(string_agg(line, ' ' order by line), '') from (
-      select format('%s.%s', p.oid, p.xmin) as line from pg_publication p where p.pubname = ${name}
+      select format('%s.%s', p.oid, p.xmin) as line from pg_publication p where p.pubname = any (${name}::text[])
       union all
       select format('%s.%s.%s', r.prrelid, r.oid, r.xmin)
-        from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = ${name}
+        from pg_publication_rel r join pg_publication p on p.oid = r.prpubid where p.pubname = any (${name}::text[])
       union all
       select format('n%s.%s.%s', n.pnnspid, n.oid, n.xmin)
-        from pg_publication_namespace n join pg_publication p on p.oid = n.pnpubid where p.pubname = ${name}) as catalogue`;
+        from pg_publication_namespace n join pg_publication p on p.oid = n.pnpubid where p.pubname = any (${name}::text[])) as catalogue`;
 }
 
 async function write(client: ClientBase, text: string, values: readonly unknown[]): Promise<void> {

@@ -5,7 +5,7 @@ import { randomUUID } from 'node:crypto';
 import { formatPgLsn, lsnToText } from '../protocol/lsn.ts';
 import { readLanes, readTermFloor } from './bookkeeping.ts';
 import { FencedError } from './carry.ts';
-import { publication, type Config } from './config.ts';
+import { ledgerPublication, publication, type Config } from './config.ts';
 import { clientConfig, describeConnectFault, endClient } from './connection.ts';
 import { acquireLeadership } from './leader.ts';
 import { keepLogPartitions } from './log-partitions.ts';
@@ -30,6 +30,8 @@ export type RunOptions = {
   /** Aborts when the process shall end. */
   readonly stop: AbortSignal;
 };
+
+const publications = [publication, ledgerPublication];
 
 /** The edge does not take this database: the message says why and what to do. A later run may be taken. */
 export class RefusedError extends Error {
@@ -167,12 +169,12 @@ async function begin({ client, options }: Session, server: Server, post: Post): 
   const run = randomUUID();
   const known = beats.find((beat) => beat.run === heard?.run) ?? null;
   await beginRecord(client, config.slot, { term, run, known });
-  const published = await readPublished(client, publication);
+  const published = await readPublished(client, publications);
   const slot = await openSlot(client, { slot: config.slot, term, server, recorded, published, distrust, random, log });
   const first = await post.beat({ version: 1, term, epoch: slot.epoch, beat: { run, count: 0 }, applied: null });
   if (first.type === 'fenced') throw new FencedError(`the worker has heard a higher term, ${first.term}, than ${term}`);
   const onRecord = slot.opened?.startsAt ?? recorded?.confirmed ?? slot.confirmed;
-  const record = new Record({ client, slot: config.slot, term, publication, confirmed: onRecord });
+  const record = new Record({ client, slot: config.slot, term, publications, confirmed: onRecord });
   return { term, run, slot, record };
 }
 

@@ -17,10 +17,11 @@ import {
   performSend,
   sessionIdOf,
   socketOf,
+  type AnySession,
 } from './sockets.ts';
 import { digestRows } from './digest.ts';
 import { holdsOf } from '../../core/holds.ts';
-import { accountOf, emptyState } from '../../core/state.ts';
+import { accountOf, emptyState, type State } from '../../core/state.ts';
 import { StreamLink } from './stream-link.ts';
 import { flushDueAt } from '../../core/ledger.ts';
 import { flushMsMax, Outbox } from '../write-back/outbox.ts';
@@ -43,7 +44,6 @@ import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
 import { resume, step } from '../../core/step.ts';
 import { statusOf } from '../../core/status.ts';
-import { canaryAccount } from '../../protocol/stream.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
 import type { AccessAnswer, AccessRequest, ExplainAnswer, ExplainRequest } from '../../protocol/explain.ts';
@@ -54,8 +54,6 @@ import type { Effects } from '../../core/effect.ts';
 import type { Env } from '../env.ts';
 import type { HoldAction, HoldAnswer } from '../../protocol/holds.ts';
 import type { Input } from '../../core/input.ts';
-import type { AnySession } from './sockets.ts';
-import type { State } from '../../core/state.ts';
 import type { SharedRelays } from '../../protocol/relays.ts';
 import type { SocketRole } from '../../protocol/roles.ts';
 import type { StatusAnswer } from '../../protocol/ingest.ts';
@@ -108,9 +106,7 @@ export class Account extends DurableObject<Env> {
    * taken once the Stream object has the account on its register: whatever grants can be found.
    */
   async deliver(delivery: Delivery): Promise<Answer> {
-    if (this.#state.position === null && delivery.account !== canaryAccount) {
-      await this.#stream.register(delivery.account);
-    }
+    if (this.#state.position === null) await this.#stream.register(delivery.account);
     const answer = this.#deliver(delivery);
     if (!['applied', 'duplicate', 'staged'].includes(answer.type)) {
       log.warn('delivery_refused', { account: delivery.account, type: delivery.type, answer: answer.type });

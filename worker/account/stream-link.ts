@@ -2,6 +2,7 @@
 //
 // Answers are shared by all objects of one isolate for a moment, so that many accounts cost the Stream object one question. No
 // answer in time, or a failure, counts as not knowing.
+import { canaryAccount } from '../../protocol/stream.ts';
 import { streamObjectName } from '../env.ts';
 import * as log from '../log.ts';
 import type { AccountId } from '../../protocol/ids.ts';
@@ -31,8 +32,9 @@ export class StreamLink {
     this.#hear = hear;
   }
 
-  /** Resolves once the account is on the register: whatever grants can be found. */
+  /** Resolves once the account is on the register: whatever grants can be found. The canary grants nothing. */
   async register(accountId: AccountId): Promise<void> {
+    if (accountId === canaryAccount) return;
     await this.#env.STREAM.getByName(streamObjectName).register(accountId, 0);
   }
 
