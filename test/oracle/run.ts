@@ -21,6 +21,7 @@ import { randomConnectionFacts } from './random-conditions.ts';
 import { chance, integer, pick, pickOrNull, sample, seededRandom, type Random } from './random.ts';
 import { readRows } from './rows.ts';
 import { literal, parentsFirst, readAllSqlRows, type SqlRows } from './sql-rows.ts';
+import { thereAndBack } from './there-and-back.ts';
 import { openCommitStream, type CommitStream } from './stream.ts';
 import { rowsOf, type World } from './world.ts';
 
@@ -70,6 +71,9 @@ const rarestMax = 3;
 
 /** Clients of one account that are asked about, at most. */
 const subjectsMax = 3;
+
+/** Of the transactions, so many begin with taking something away and giving it back. */
+const thereAndBackShare = 0.15;
 
 /** An account of which less is granted is given more. */
 const poorShare = 0.5;
@@ -195,7 +199,7 @@ export class Run {
     if (own['disabled_at'] !== null && chance(this.#random, 0.9)) {
       return [block([`update accounts set disabled_at = null where id = ${literal(account.id)}`])];
     }
-    const edits: (readonly string[])[] = [];
+    const edits: (readonly string[])[] = chance(this.#random, thereAndBackShare) ? [thereAndBack(world)] : [];
     const { paths } = account;
     const isPoor = paths.length < account.subjects.length * rowsOf(world, 'resources').length * poorShare;
     if (isPoor) edits.push(...enrichments(world));
