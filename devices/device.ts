@@ -3,7 +3,8 @@
 import { randomBytes } from 'node:crypto';
 import { WebSocket } from 'ws';
 import { readFrame } from './strict.ts';
-import type { DeviceFrame, Generation } from './strict.ts';
+import type { DeviceFrame } from './strict.ts';
+import type { Generation } from '../protocol/device/generations.ts';
 import type { SocketRole } from '../protocol/roles.ts';
 
 export type DeviceOptions = {

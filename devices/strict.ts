@@ -3,10 +3,8 @@
 import * as v from 'valibot';
 import { clientAccepts } from './strict-client.ts';
 import { gatewayAccepts } from './strict-gateway.ts';
+import type { Generation } from '../protocol/device/generations.ts';
 import type { SocketRole } from '../protocol/roles.ts';
-
-/** July 2025, June 2026 and August 2026. */
-export type Generation = 'A' | 'C' | 'B';
 
 const relayAccepts = { init: v.looseObject({}) };
 const accepts: Readonly<Record<SocketRole, Readonly<Record<Generation, Readonly<Record<string, v.GenericSchema>>>>>> = {

@@ -3,7 +3,7 @@
 // Pure, so that it serves the edge and, should device sockets ever end in the object, the object too. A reply carries the
 // ref as the very JSON value it came as, and a successful reply's response is exactly `{}`: devices drop anything else.
 import * as v from 'valibot';
-import { stampSecret } from './link.ts';
+import { relayJoin } from './device/relay.ts';
 
 /** UTF-16 code units of one inbound frame, at most; a longer one closes the socket. */
 export const frameLengthMax = 64 * 1024;
@@ -53,8 +53,6 @@ export function replyFrame(topic: string, ref: Ref, answer: 'ok' | { readonly re
   const payload = answer === 'ok' ? { status: 'ok', response: {} } : { status: 'error', response: answer };
   return JSON.stringify({ topic, event: 'phx_reply', payload, ref });
 }
-
-const relayJoin = v.object({ stamp_secret: stampSecret });
 
 /** What the holder of a device's socket does with one inbound frame. */
 export type FrameAction =

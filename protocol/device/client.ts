@@ -1,9 +1,10 @@
-// What a client sends (data-plane contract section 2.2): one schema per message, with the sockets on which it is spoken.
+// What a client sends (data-plane contract section 2.2): one schema per message, with the generations that say it: it is understood on their sockets.
 // Unknown fields are ignored, sizes are bounded, and later names of a message map onto one meaning.
 import * as v from 'valibot';
 import { clientId, gatewayId, resourceId } from '../ids.ts';
 import { candidates } from './shared.ts';
-import type { SocketVersion } from './generations.ts';
+import { generationsOfSocket } from './generations.ts';
+import type { Generation, SocketVersion } from './generations.ts';
 
 const shortText = v.pipe(v.string(), v.maxLength(255));
 
@@ -53,30 +54,29 @@ const capabilities = v.pipe(
   v.transform(({ iceless }) => ({ type: 'set_snownet_capabilities' as const, iceless })),
 );
 
-/** By event: on which sockets it is spoken, and its schema. */
+/** By event: which generations say it, and its schema. */
 export const fromClient = {
-  create_flow: { sockets: [1], schema: request },
-  request_authorization: { sockets: [2], schema: request },
-  broadcast_ice_candidates: { sockets: [1], schema: toGateways('candidates') },
-  new_gateway_ice_candidates: { sockets: [1, 2], schema: toGateway('candidates') },
-  broadcast_invalidated_ice_candidates: { sockets: [1], schema: toGateways('invalidated') },
-  invalidate_gateway_ice_candidates: { sockets: [1, 2], schema: toGateway('invalidated') },
-  new_client_ice_candidates: { sockets: [1, 2], schema: toClients },
-  invalidate_client_ice_candidates: { sockets: [1, 2], schema: toClients },
-  resolve_device_pool_domain: { sockets: [1, 2], schema: resolvePool },
-  no_relays: { sockets: [1, 2], schema: noRelays },
-  set_snownet_capabilities: { sockets: [2], schema: capabilities },
-} as const satisfies Record<string, { sockets: readonly SocketVersion[]; schema: v.GenericSchema<unknown, unknown> }>;
+  create_flow: { by: ['A', 'C'], schema: request },
+  request_authorization: { by: ['B'], schema: request },
+  broadcast_ice_candidates: { by: ['A'], schema: toGateways('candidates') },
+  new_gateway_ice_candidates: { by: ['C', 'B'], schema: toGateway('candidates') },
+  broadcast_invalidated_ice_candidates: { by: ['A'], schema: toGateways('invalidated') },
+  invalidate_gateway_ice_candidates: { by: ['C', 'B'], schema: toGateway('invalidated') },
+  new_client_ice_candidates: { by: ['C', 'B'], schema: toClients },
+  invalidate_client_ice_candidates: { by: ['C', 'B'], schema: toClients },
+  resolve_device_pool_domain: { by: ['C', 'B'], schema: resolvePool },
+  no_relays: { by: ['C', 'B'], schema: noRelays },
+  set_snownet_capabilities: { by: ['B'], schema: capabilities },
+} as const satisfies Record<string, { by: readonly Generation[]; schema: v.GenericSchema<unknown, unknown> }>;
 
 export type FromClient = v.InferOutput<(typeof fromClient)[keyof typeof fromClient]['schema']>;
 
 /** The message in `payload`, or null when no such event is spoken on this socket or its payload does not fit. */
 export function parseFromClient(socket: SocketVersion, event: string, payload: unknown): FromClient | null {
-  const entries: Readonly<
-    Record<string, { sockets: readonly SocketVersion[]; schema: v.GenericSchema<unknown, FromClient> }>
-  > = fromClient;
+  const entries: Readonly<Record<string, { by: readonly Generation[]; schema: v.GenericSchema<unknown, FromClient> }>> =
+    fromClient;
   const entry = Object.hasOwn(entries, event) ? entries[event] : undefined;
-  if (entry?.sockets.includes(socket) !== true) return null;
+  if (entry === undefined || !generationsOfSocket[socket].some((of) => entry.by.includes(of))) return null;
   const parsed = v.safeParse(entry.schema, payload);
   return parsed.success ? parsed.output : null;
 }

@@ -8,7 +8,15 @@
 // Builds between them get what their version is known to understand. Everything else asks here and compares no version.
 import type { SocketRole } from '../roles.ts';
 
+export type Generation = 'A' | 'C' | 'B';
+
 export type SocketVersion = 1 | 2;
+
+/** Which generations dial which version of the sockets. */
+export const generationsOfSocket = { 1: ['A', 'C'], 2: ['B'] } as const satisfies Record<
+  SocketVersion,
+  readonly Generation[]
+>;
 
 /** The programs that a user agent may name; `connlib` is what clients and gateways of generation A call themselves. */
 export const programs = [

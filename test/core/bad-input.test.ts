@@ -2,7 +2,7 @@
 // here: it is answered as the reference says, and changes nothing.
 import { expect, test } from 'vitest';
 import fc from 'fast-check';
-import { driveWithFlow, lines } from '../support/core.ts';
+import { driveWithFlow, joinGateway, lines } from '../support/core.ts';
 import { id, ids } from '../support/world.ts';
 import { fromClient } from '../../protocol/device/client.ts';
 import { fromGateway } from '../../protocol/device/gateway.ts';
@@ -176,6 +176,19 @@ test('[P12.8] a message of one role is unknown to the other, and so are names th
   expect(
     send(driven, { sessionId: 'gateway', event: 'create_flow', payload: {} }, valid.client.create_flow).said,
   ).toEqual(['gateway reply unknown_message']);
+});
+
+test('[P15.807] ten thousand requests of one client make one grant, one question, and an answer each where there is none', () => {
+  const driven = driveWithFlow(undefined, speaking.C);
+  driven.step({ type: 'closed', sessionId: 'gateway' });
+  joinGateway(driven, { ...speaking.C.gateway, connectedAt: 2000 });
+  const asking: Message = { sessionId: 'client', event: 'create_flow', payload: {} };
+  const request = (resourceId: string) => send(driven, asking, { resource_id: resourceId, connected_gateway_ids: [] });
+  const answers = Array.from({ length: 5000 }, (_, n) => [request(ids.resource), request(id('foreign', n))]).flat();
+  expect(answers.filter(({ said }) => said[0] === 'gateway authorize_flow')).toHaveLength(1);
+  expect(answers.filter(({ said }) => said[0] === 'client flow_creation_failed not_found')).toHaveLength(5000);
+  expect(answers.filter(({ saved }) => saved > 0)).toHaveLength(1);
+  expect(driven.state.grants.size).toBe(1);
 });
 
 test('[P12.800] the names of one version of the sockets are unknown on the other', () => {

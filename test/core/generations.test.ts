@@ -15,7 +15,7 @@ import { generations, speaking } from '../support/generations.ts';
 import { id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
 import type { Drive } from '../support/core.ts';
 import type { Effects } from '../../core/effect.ts';
-import type { Generation } from '../support/generations.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 
 const day = 24 * 3_600_000;
 

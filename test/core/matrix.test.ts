@@ -4,7 +4,7 @@ import { expect, test } from 'vitest';
 import { generations } from '../support/generations.ts';
 import { ids, insert, remove, stampSecret } from '../support/world.ts';
 import { Stage } from '../support/stage.ts';
-import type { Generation } from '../support/generations.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 
 const day = 24 * 3_600_000;
 const pair = `${ids.client}/${ids.resource}`;

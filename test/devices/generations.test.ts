@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest';
 import { id } from '../support/world.ts';
 import { readFrame } from '../../devices/strict.ts';
-import type { Generation } from '../../devices/strict.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 import type { SocketRole } from '../../protocol/roles.ts';
 
 const key = `${'A'.repeat(43)}=`;

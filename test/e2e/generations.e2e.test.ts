@@ -6,7 +6,7 @@ import { isEvent, startTestSystem } from '../support/system.ts';
 import { isGranted, startClient } from '../../devices/client.ts';
 import { startGateway } from '../../devices/gateway.ts';
 import { startRelay } from '../../devices/relay.ts';
-import type { Generation } from '../../devices/strict.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 import type { TestSystem } from '../support/system.ts';
 
 let running: TestSystem;

@@ -4,7 +4,7 @@ import * as v from 'valibot';
 import { generationOf } from './generations.ts';
 import { toClient } from '../../protocol/device/to-client.ts';
 import { toGateway } from '../../protocol/device/to-gateway.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 import type { Hello } from '../../protocol/link.ts';
 import type { Send } from '../../core/effect.ts';
 

@@ -1,9 +1,8 @@
 // The three generations of devices as hellos: what their user agents and sockets say of them.
 import { clientSpeech, gatewaySpeech } from '../../protocol/device/generations.ts';
 import type { Role } from '../../protocol/roles.ts';
-import type { SocketVersion, Speaker } from '../../protocol/device/generations.ts';
+import type { Generation, SocketVersion, Speaker } from '../../protocol/device/generations.ts';
 
-export type Generation = 'A' | 'C' | 'B';
 export const generations: readonly Generation[] = ['A', 'C', 'B'];
 
 type Said = { readonly program: string; readonly deviceVersion: string; readonly socketVersion: SocketVersion };

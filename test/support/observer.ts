@@ -1,6 +1,6 @@
 // Watches every frame between the portal and its devices and knows the rules of their order (P9 to P11), whatever the
 // generations. It is told frames as they pass and says what was wrong with any of them.
-import type { Generation } from '../../devices/strict.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 export type Party = {

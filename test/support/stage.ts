@@ -8,7 +8,7 @@ import { pushFrame, replyFrame } from '../../protocol/framing.ts';
 import { speaking } from './generations.ts';
 import type { Drive } from './core.ts';
 import type { Effects } from '../../core/effect.ts';
-import type { Generation } from './generations.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 import type { Input } from '../../core/input.ts';
 import type { Party } from './observer.ts';
 

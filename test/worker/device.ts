@@ -5,7 +5,7 @@ import { accountId, tokenId } from '../../protocol/ids.ts';
 import { clientKey, clientSecret, gatewayKey, gatewaySecret, ids } from '../support/world.ts';
 import { parseTokenKeys, signToken } from '../../worker/token.ts';
 import { speaking } from '../support/generations.ts';
-import type { Generation } from '../support/generations.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 /** A signed token of the world's client or gateway; `changes` vary the envelope. */
