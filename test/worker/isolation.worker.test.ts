@@ -11,7 +11,7 @@ import type { Device, DialOptions } from './device.ts';
 import { frameRates } from '../../worker/edge/link.ts';
 import { parseTokenKeys, signToken } from '../../worker/token.ts';
 import * as v from 'valibot';
-import type { Generation } from '../support/generations.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 /** The ids of account B, and ids that nobody has, in the place of those of account A. */
