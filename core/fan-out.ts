@@ -10,6 +10,9 @@ export const settleMs = 500;
 export const batchMax = 50;
 export const batchMs = 250;
 
+/** An account that has not answered by then counts as one that could not be told, milliseconds. */
+export const answerMsMax = 5000;
+
 /** An account that could not be told is tried again after this long, milliseconds, twice as long each time up to the most. */
 const retryMs = 2000;
 const retryMsMax = 300_000;

@@ -39,8 +39,11 @@ export type Input =
   /** An operator denies something at the edge, or no longer does. */
   | { readonly type: 'hold'; readonly hold: Hold }
   | { readonly type: 'lift'; readonly target: HoldTarget; readonly by: string }
-  /** The relays of no account as they are; their changes are told here for `leaseMs`. */
-  | { readonly type: 'shared-relays'; readonly set: SharedRelays; readonly leaseMs: number }
+  /**
+   * The relays of no account as they are; their changes are told here for `leaseMs`, not at all when that is 0, and as long as
+   * before when it is null.
+   */
+  | { readonly type: 'shared-relays'; readonly set: SharedRelays; readonly leaseMs: number | null }
   /** Postgres has taken a batch, of which `storedCount` records came from storage. */
   | { readonly type: 'flushed'; readonly batch: Batch; readonly storedCount: number; readonly answer: BatchAnswer }
   /** A batch is not known to have arrived. */

@@ -129,8 +129,14 @@ export function sharedRelaysOf({ relays, relaysVersion }: State): SharedRelays {
 }
 
 /** The shared relays as they are: an older set says nothing, and the same one only renews the lease. */
-export function takeSharedRelays(state: State, set: SharedRelays, leaseMs: number, effects: Effects, env: Env): void {
-  if (leaseMs > 0) state.leaseDueAt = state.now + leaseMs / 2;
+export function takeSharedRelays(
+  state: State,
+  set: SharedRelays,
+  leaseMs: number | null,
+  effects: Effects,
+  env: Env,
+): void {
+  if (leaseMs !== null) state.leaseDueAt = leaseMs === 0 ? 0 : state.now + leaseMs / 2;
   expectLease(state);
   const isNew = state.shared === null || set.version > state.shared.version;
   if (isNew) state.shared = set;

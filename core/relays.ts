@@ -76,8 +76,8 @@ export function chooseRelays(
   hashes: Hashes,
 ): RelayEntry[] {
   const ranked = relays
-    .map((entry) => ({ entry, km: distanceKm(device, entry) }))
-    .toSorted((a, b) => (a.km === b.km ? compareRank(device.deviceId, a.entry, b.entry, hashes) : a.km - b.km))
+    .map((entry) => ({ entry, km: distanceKm(device, entry), rank: rankOf(device.deviceId, entry, hashes) }))
+    .toSorted((a, b) => (a.km === b.km ? a.rank - b.rank : a.km - b.km))
     .map(({ entry }) => entry);
   const chosen = ranked.filter(({ id }) => kept.includes(id)).slice(0, relaysPerDevice);
   while (chosen.length < relaysPerDevice) {
@@ -89,9 +89,9 @@ export function chooseRelays(
   return ranked.filter((entry) => chosen.includes(entry));
 }
 
-function compareRank(deviceId: string, a: RelayEntry, b: RelayEntry, hashes: Hashes): number {
-  const rank = ({ id }: RelayEntry) => bytesToHex(hashes.sha256(`${deviceId}:${id}`));
-  return rank(a) < rank(b) ? -1 : 1;
+/** A number of 48 bits, the same for the same device and relay. */
+function rankOf(deviceId: string, { id }: RelayEntry, hashes: Hashes): number {
+  return Number.parseInt(bytesToHex(hashes.sha256(`${deviceId}:${id}`)).slice(0, 12), 16);
 }
 
 /** Whether both stand in one place, as far as that is known. */

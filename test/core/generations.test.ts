@@ -282,3 +282,26 @@ test('[P15.800] a version is read by its numbers, below its release before it, a
   const apple = { program: 'apple-client', deviceVersion: '1.5.11', socketVersion: 1 } as const;
   expect(clientSpeech(apple)).toMatchObject({ siteNames: 'sites', takesFilters: false });
 });
+
+test('[P9.820] [D33] [D35] [D36] what devices depend on is kept: a bare id, both masquerade flags, filters without bounds', () => {
+  const rows = worldRows();
+  rows.resources = [
+    row('resources', { filters: '[{"protocol":"udp"},{"protocol":"tcp","ports":["80","8000 - 8010"]}]' }),
+  ];
+  const driven = driveWithFlow(rows, speaking.A);
+  const back = joinGateway(driven, { ...speaking.A.gateway, connectedAt: 2000 });
+  expect(payloadOf(back, 'init')['config']).toEqual({
+    ipv4_masquerade_enabled: true,
+    ipv6_masquerade_enabled: true,
+  });
+  expect(payloadOf(back, 'resource_updated')['filters']).toEqual([
+    { protocol: 'udp' },
+    { protocol: 'tcp', port_range_start: 80, port_range_end: 80 },
+    { protocol: 'tcp', port_range_start: 8000, port_range_end: 8010 },
+  ]);
+  const gone = driven.commitEffects(remove('policies'));
+  const [deleted] = gone.sends.flatMap((send) =>
+    'message' in send && send.type === 'to-client' ? [send.message] : [],
+  );
+  expect(deleted).toEqual({ event: 'resource_deleted', payload: ids.resource });
+});

@@ -341,3 +341,22 @@ test('[P9.812] a device that reconnects under its key is told which relays are g
   expect(lines(joined)).toEqual(['again init', 'again relays_presence']);
   expect(changesOf(joined, 'again')).toEqual([{ disconnected_ids: [relay?.id], connected: [] }]);
 });
+
+test('[P15.809] the shared relays are asked for while devices are connected, again in half of the lease, and once it is over', () => {
+  const driven = drive(worldRows(), null);
+  expect(driven.step({ type: 'tick' }).isLeaseDue).toBe(false);
+  driven.step({ type: 'connect', sessionId: 'client', hello: clientHello() });
+  const set = { version: 1, relays: [] };
+  const taken = driven.step({ type: 'shared-relays', set, leaseMs: 60_000 });
+  expect([taken.isLeaseDue, taken.wakeAt]).toEqual([false, driven.now + 30_000]);
+  driven.now += 30_000;
+  expect(driven.step({ type: 'tick' })).toMatchObject({ isLeaseDue: true, sends: [] });
+  driven.step({ type: 'shared-relays', set, leaseMs: 60_000 });
+  expect(driven.step({ type: 'shared-relays', set: { version: 2, relays: [] }, leaseMs: null }).isLeaseDue).toBe(false);
+  driven.step({ type: 'closed', sessionId: 'client' });
+  driven.step({ type: 'shared-relays', set: { version: 3, relays: [] }, leaseMs: 0 });
+  driven.sleep();
+  expect(driven.step({ type: 'connect', sessionId: 'b', hello: clientHello({ connectedAt: 2000 }) }).isLeaseDue).toBe(
+    true,
+  );
+});

@@ -94,6 +94,7 @@ test('[P9.815] an account asleep is told of a change, and one without devices is
   await expect.poll(async () => (await hub().status()).relays).toBe(3);
   await runDurableObjectAlarm(hub());
   expect((await hub().status()).leases).toBe(0);
+  await evictDurableObject(account());
   await join('client', { query: { public_key: `${'E'.repeat(42)}A=` } });
   await expect.poll(async () => (await hub().status()).leases).toBe(1);
 });

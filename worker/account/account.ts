@@ -151,8 +151,7 @@ export class Account extends DurableObject<Env> {
   /** Takes the shared relays as they are. False where no device is connected: then nobody needs to tell of changes. */
   takeSharedRelays(set: SharedRelays): boolean {
     const isWanted = this.#state.sessions.size > 0;
-    if (isWanted) this.#run({ type: 'shared-relays', set, leaseMs: 0 });
-    else this.#state.leaseDueAt = 0;
+    this.#run({ type: 'shared-relays', set, leaseMs: isWanted ? null : 0 });
     return isWanted;
   }
 

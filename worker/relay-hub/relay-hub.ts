@@ -5,7 +5,7 @@
 // that could not be told is told what there is then.
 import { DurableObject } from 'cloudflare:workers';
 import * as v from 'valibot';
-import { afterAnswer, batchMax, batchMs, firstBatchAt, leaseMs } from '../../core/fan-out.ts';
+import { afterAnswer, answerMsMax, batchMax, batchMs, firstBatchAt, leaseMs } from '../../core/fan-out.ts';
 import { sharedRelays } from '../../protocol/relays.ts';
 import * as log from '../log.ts';
 import type { Env } from '../env.ts';
@@ -81,7 +81,8 @@ export class RelayHub extends DurableObject<Env> {
   async #ask(account: string, set: SharedRelays): Promise<'told' | 'unwanted' | 'failed'> {
     try {
       const { ACCOUNT } = this.env;
-      const isWanted = await ACCOUNT.get(ACCOUNT.idFromString(account)).takeSharedRelays(set);
+      const asked = ACCOUNT.get(ACCOUNT.idFromString(account)).takeSharedRelays(set);
+      const isWanted = await within(asked, answerMsMax);
       return isWanted ? 'told' : 'unwanted';
     } catch (cause) {
       log.warn('relays_not_told', { object: account, message: cause instanceof Error ? cause.message : 'unknown' });
@@ -115,5 +116,16 @@ export class RelayHub extends DurableObject<Env> {
   async #wakeAt(at: number): Promise<void> {
     const present = await this.ctx.storage.getAlarm();
     if (present === null || present > at) await this.ctx.storage.setAlarm(at);
+  }
+}
+
+/** What `asked` answers, or an error once it has taken `ms`. */
+async function within<T>(asked: Promise<T>, ms: number): Promise<T> {
+  const late = Promise.withResolvers<never>();
+  const timer = setTimeout(() => late.reject(new Error(`no answer within ${ms} ms`)), ms);
+  try {
+    return await Promise.race([asked, late.promise]);
+  } finally {
+    clearTimeout(timer);
   }
 }
