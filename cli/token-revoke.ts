@@ -34,11 +34,12 @@ its id; ids are in the table tokens.`,
       const account = values.account === undefined ? null : await findAccount(db, values.account);
       const token = await revoke(db, id, account);
       const { type, name, holder, account_id: accountId, account_slug: slug } = token;
-      const owner = { id: accountId, slug };
+      const owner = accountId === null ? null : { id: accountId, slug };
+      const whose = owner === null ? 'no account' : `the account ${accountLabel(owner)}`;
       const label = name === null ? '' : ` (${name})`;
       return {
         json: { id, type, name, holder, account: owner },
-        text: `Revoked the ${type} token ${id}${label} of ${holder} in the account ${accountLabel(owner)}.`,
+        text: `Revoked the ${type} token ${id}${label} of ${holder} in ${whose}.`,
       };
     });
   },
@@ -48,18 +49,20 @@ type Revoked = {
   readonly type: string;
   readonly name: string | null;
   readonly holder: string;
-  readonly account_id: string;
+  /** Null for a token of shared relays. */
+  readonly account_id: string | null;
   readonly account_slug: string | null;
 };
 
 async function revoke(db: Client, id: string, account: Account | null): Promise<Revoked> {
   const { rows } = await db.query<Revoked>(
-    `with gone as (delete from tokens where id = $1 and account_id = coalesce($2, account_id) returning *)
-     select gone.type, gone.name, coalesce(actor.name, site.name) as holder,
+    `with gone as (delete from tokens where id = $1 and ($2::uuid is null or account_id = $2) returning *)
+     select gone.type, gone.name, coalesce(actor.name, site.name, relays.name) as holder,
             account.id::text as account_id, account.slug as account_slug
-       from gone join accounts account on account.id = gone.account_id
+       from gone left join accounts account on account.id = gone.account_id
        left join actors actor on actor.id = gone.actor_id
-       left join gateway_groups site on site.id = gone.gateway_group_id`,
+       left join gateway_groups site on site.id = gone.gateway_group_id
+       left join relay_groups relays on relays.id = gone.relay_group_id`,
     [id, account?.id ?? null],
   );
   const [token] = rows;

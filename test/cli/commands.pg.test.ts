@@ -8,6 +8,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
 import { hashSecret, parseTokenKeys, verifyToken } from '../../worker/token.ts';
+import { sharedAccountId } from '../../protocol/ids.ts';
 import { acme, insertRow } from '../support/insert-row.ts';
 import { drawbridge, drawbridgeHere, environment, ingestKey, jsonOf, tokenKeys, type Ran } from './drawbridge.ts';
 
@@ -106,6 +107,33 @@ test('token revoke deletes a token by its text or its id, and says whose it was'
   const { rowCount } = await db.query('select from tokens where id in ($1, $2)', [first.id, second.id]);
   expect(rowCount).toBe(0);
   expect((await run('token', 'revoke', first.token)).err).toContain('it may be revoked already');
+});
+
+test('tokens of relays are made and revoked, of the account or of none', async () => {
+  for (const [account, group] of [
+    ['acme', 'Frankfurt'],
+    [null, 'Everywhere'],
+  ] as const) {
+    const owner = account === null ? null : acme;
+    await db.query('insert into relay_groups (account_id, name) values ($1, $2)', [owner, group]);
+    const named = account === null ? [] : ['--account', account];
+    const made = await drawbridgeHere(
+      ['token', 'create', ...named, '--type', 'relay_group', '--group', group],
+      environment(server.url),
+    );
+    const token = verifyToken(made.out.trim(), parseTokenKeys(tokenKeys));
+    expect(token).toMatchObject({ type: 'relay_group', accountId: owner ?? sharedAccountId });
+    const { rows } = await db.query('select account_id::text from tokens where id = $1', [token?.tokenId]);
+    expect(rows).toEqual([{ account_id: owner }]);
+    const revoked = await drawbridgeHere(['token', 'revoke', token?.tokenId ?? ''], environment(server.url));
+    expect(revoked.out).toContain(`of ${group} in ${account === null ? 'no account' : 'the account acme'}.`);
+    expect((await db.query('select from tokens where id = $1', [token?.tokenId])).rowCount).toBe(0);
+  }
+  const unknown = await drawbridgeHere(
+    ['token', 'create', '--type', 'relay_group', '--group', 'Frankfurt'],
+    environment(server.url),
+  );
+  expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining('There is no shared relay group')]);
 });
 
 test('a key that is not set comes from the file that npm run dev writes', async () => {

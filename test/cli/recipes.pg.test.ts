@@ -38,8 +38,12 @@ test('every command of the recipes does something', async () => {
   expect(outputs).toEqual([
     'INSERT 1\n',
     expect.stringMatching(/^drawbridge\./),
+    'INSERT 1\n',
+    expect.stringMatching(/^drawbridge\./),
+    'INSERT 1\n',
+    expect.stringMatching(/^drawbridge\./),
     'DELETE 1\n',
-    expect.stringContaining('(7 rows)'),
+    expect.stringContaining('(9 rows)'),
     expect.stringMatching(/^Revoked the /),
     'UPDATE 1\n',
     'INSERT 1\n',
