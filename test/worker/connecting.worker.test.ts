@@ -140,3 +140,20 @@ async function sessionFacts() {
       }),
   );
 }
+
+test('[P15.761] a frame that is nested deeply, or names a field twice, is answered like any other; a binary one ends its socket alone', async () => {
+  await account().deliver(snapshotDelivery(100));
+  const { device: gateway } = await join('gateway');
+  const { device: client } = await join('client');
+  const depth = 32_000;
+  const nested = `${'['.repeat(depth)}${']'.repeat(depth)}`;
+  client.send(`{"topic":"client","event":"create_flow","payload":${nested},"ref":1}`);
+  client.send('{"topic":"client","event":"no_such","event":"nor_such","payload":{},"ref":0,"ref":2}');
+  for (const ref of [1, 2]) {
+    expect(await client.frame()).toMatchObject({ payload: { response: { reason: 'unknown_message' } }, ref });
+  }
+  client.sendBinary(new Uint8Array([123, 125]));
+  expect((await client.closed).code).toBe(1009);
+  gateway.send({ topic: 'phoenix', event: 'heartbeat', payload: {}, ref: 3 });
+  expect(await gateway.frame()).toMatchObject({ ref: 3 });
+});

@@ -85,6 +85,10 @@ export class Device {
     this.#socket.send(typeof frame === 'string' ? frame : JSON.stringify(frame));
   }
 
+  sendBinary(bytes: Uint8Array): void {
+    this.#socket.send(bytes);
+  }
+
   close(): void {
     this.#socket.close(1000, 'done');
   }
