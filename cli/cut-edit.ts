@@ -61,10 +61,6 @@ async function deleteTokens(
   id: string,
 ): Promise<{ readonly id: string; readonly is_shared: boolean }[]> {
   const sessions = `drawbridge.${kind}_sessions`;
-  const { rows: found } = await db.query<{ is_there: boolean }>('select to_regclass($1) is not null as is_there', [
-    sessions,
-  ]);
-  if (found[0]?.is_there !== true) return [];
   const { rows } = await db.query<{ id: string; is_shared: boolean }>(
     `select token.id::text, exists (
        select from ${sessions} other where other.token_id = token.id and other.${kind}_id <> $2
