@@ -57,11 +57,13 @@ export async function readStream(url: string, key: string): Promise<Reading<Stre
   return { facts, problem: streamProblem(facts) };
 }
 
-function streamProblem({ heardAtMs, isBehind, lateAccounts }: StreamStatus): string | null {
+function streamProblem({ heardAtMs, isBehind, isDatabaseReachable, lateAccounts }: StreamStatus): string | null {
   if (heardAtMs === null) return 'the edge has heard no heartbeat: start a replicator';
   if (isBehind) {
     return 'what was committed in the last minute has not been applied, so new grants are short or denied (accounts.when_behind): look at the replicator and the database';
   }
+  if (!isDatabaseReachable)
+    return 'no heartbeat was heard in the last seconds: look at the replicator and the database';
   return lateAccounts.length === 0 ? null : `late: ${lateAccounts.slice(0, 5).join(', ')}; look at their lanes`;
 }
 

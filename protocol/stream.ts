@@ -117,6 +117,8 @@ export const streamStatus = v.object({
   term: count,
   systemIdentifier: v.nullable(v.string()),
   timeline: v.nullable(count),
+  /** Whether a heartbeat was heard in the last seconds: a leader has written to the database then. */
+  isDatabaseReachable: v.boolean(),
   /** When the last heartbeat was heard. */
   heardAtMs: v.nullable(v.number()),
   epoch: v.nullable(count),

@@ -29,7 +29,7 @@ function actorNames({ worker }: All, account: string): unknown[] {
   );
 }
 
-test('[P1.411] a rewrite of a column while the stream is read delivers the accounts with such rows anew, and no others', async () => {
+test('[P1.411] [LAB-21] a rewrite of a column while the stream is read delivers the accounts with such rows anew, and no others', async () => {
   const all = await startAll(server, closers);
   const { database, worker, replicator } = all;
   const [one, other] = [await createAccount(database), await createAccount(database)];

@@ -16,7 +16,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-test('[P1.408] a database put back from a copy of its directory is noticed, and every account is resynchronized, those too that it has lost', async () => {
+test('[P1.408] [LAB-6] a database put back from a copy of its directory is noticed, and every account is resynchronized, those too that it has lost', async () => {
   const { all, start } = await startKept();
   const kept = await create(all.postgres.url, 'kept');
   const replicator = await start();

@@ -2,7 +2,7 @@
 // register of accounts that have an object. What it says is decided in core/stream.ts; here it is made durable.
 import { DurableObject } from 'cloudflare:workers';
 import { behindMsMax } from '../../core/freshness.ts';
-import { emptyMemory, hear, lead, type Applied, type StreamMemory } from '../../core/stream.ts';
+import { aliveMsMax, emptyMemory, hear, lead, type Applied, type StreamMemory } from '../../core/stream.ts';
 import { accountsPageMax } from '../../protocol/stream.ts';
 import * as log from '../log.ts';
 import type { AccountId } from '../../protocol/ids.ts';
@@ -68,6 +68,7 @@ export class Stream extends DurableObject<Env> {
       term,
       systemIdentifier: source?.systemIdentifier ?? null,
       timeline: source?.timeline ?? null,
+      isDatabaseReachable: heard !== null && Date.now() - heard.atMs < aliveMsMax,
       heardAtMs: heard?.atMs ?? null,
       epoch: applied?.epoch ?? null,
       appliedToMs: applied?.toMs ?? null,
