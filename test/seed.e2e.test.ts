@@ -1,5 +1,10 @@
 // The drawbacks that this product exists to end, one test each: see docs/spec.md.
-import { expect, test } from 'vitest';
+import { afterAll, beforeAll, describe, expect, test } from 'vitest';
+import { connectClient, createLargeAccount, startOutage } from './support/outage.ts';
+import { isEvent } from './support/system.ts';
+import { startGateway } from '../devices/gateway.ts';
+import type { Gateway } from '../devices/gateway.ts';
+import type { LargeAccount, Outage } from './support/outage.ts';
 import { firstRows } from './support/random-rows.ts';
 import { RandomAccount } from './support/random-core.ts';
 
@@ -21,6 +26,84 @@ test('[P15.760] [seed-2] once its devices have left and what was owed to them ha
   expect(perDevice.map(({ size }) => size)).toEqual([0, 0, 0, 0, 0, 0, 0]);
   expect(driven.state.deadline).toBeNull();
 }, 120_000);
+
+describe("with Postgres behind everything, and on nobody's path", () => {
+  const connected = 30;
+  let outage: Outage;
+  let account: LargeAccount;
+  let gateway: Gateway;
+  beforeAll(async () => {
+    outage = await startOutage();
+    account = await createLargeAccount(outage, 'seed', { clients: connected + 20, resources: 10 });
+    gateway = await startGateway({ url: outage.system.workerUrl, ...account.gateway, name: 'rack-1' });
+  });
+  afterAll(async () => await outage.stop());
+
+  test('[P6.600] connects and authorizations ask the database nothing: all it hears from the edge is what is written', async () => {
+    const mark = outage.mark();
+    for (const externalId of account.externalIds.slice(0, 5)) {
+      const client = await connectClient(outage, account, externalId);
+      for (const id of account.resourceIds) expect((await client.createFlow(id)).event).toBe('flow_created');
+    }
+    await outage.untilRow('select from flows where account_id = $1 having count(*) = 50', [account.accountId]);
+    const statements = outage.statementsSince(mark);
+    const ofEdge = statements.filter((statement) => statement.startsWith('drawbridge_edge'));
+    expect(ofEdge.length).toBeGreaterThan(0);
+    expect(ofEdge.filter((statement) => !statement.startsWith('drawbridge_edge select drawbridge.write_'))).toEqual([]);
+    expect(statements.filter(readsRows)).toEqual([]);
+  });
+
+  test('[P6.601] [seed-6] one change with many devices connected reaches all of them and causes no query', async () => {
+    const clients = await Promise.all(
+      account.externalIds
+        .slice(5, connected)
+        .map(async (externalId) => await connectClient(outage, account, externalId)),
+    );
+    await outage.untilRow(
+      'select from drawbridge.client_sessions where account_id = $1 and ended_at is null having count(*) = $2',
+      [account.accountId, connected],
+    );
+    const mark = outage.mark();
+    await outage.query(`update resources set name = 'Renamed' where id = $1`, [account.resourceIds[0]]);
+    for (const { device } of clients) await device.waitFor('the change', isEvent('resource_created_or_updated'));
+    const statements = outage.statementsSince(mark);
+    expect(statements.filter((statement) => statement.startsWith('drawbridge_edge') || readsRows(statement))).toEqual(
+      [],
+    );
+  });
+
+  test('[P6.602] [seed-5] with Postgres stopped devices connect and flows are granted, and once it is back each is written, once', async () => {
+    await outage.stopPostgres();
+    const before = 50;
+    const newcomers = account.externalIds.slice(connected);
+    for (const externalId of newcomers) {
+      const client = await connectClient(outage, account, externalId);
+      for (const id of account.resourceIds) expect((await client.createFlow(id)).event).toBe('flow_created');
+    }
+    expect(gateway.device.frames.filter(isEvent('reject_access'))).toEqual([]);
+    await outage.startPostgres();
+    const granted = newcomers.length * account.resourceIds.length;
+    await outage.untilRow('select from flows where account_id = $1 having count(*) >= $2', [
+      account.accountId,
+      before + granted,
+    ]);
+    const [counted] = await outage.query(
+      `select count(*)::int as rows, count(distinct (client_id, resource_id))::int as pairs, count(ended_at)::int as ended
+         from flows where account_id = $1`,
+      [account.accountId],
+    );
+    expect(counted).toEqual({ rows: before + granted, pairs: before + granted, ended: 0 });
+    await outage.untilRow(
+      'select from drawbridge.client_sessions where account_id = $1 and ended_at is null having count(*) = $2',
+      [account.accountId, connected + newcomers.length],
+    );
+  }, 180_000);
+});
+
+/** Whether a statement reads rows of an account, as a snapshot does. */
+function readsRows(statement: string): boolean {
+  return /from (?:only )?public\.|from (?:clients|policies|resources|actors|tokens)/i.test(statement);
+}
 
 /**
  * An account whose devices come and go, ask and answer, while its policies and memberships are deleted and inserted again. It has
