@@ -3,6 +3,7 @@
 import * as v from 'valibot';
 import { clear, held, isUnreadable, keysHeld, put, putUnreadable, readRow, remove, rowKey } from './tables.ts';
 import { touch } from './touched.ts';
+import { evictColliding, forgetRegistrations, showRegistration } from './registration.ts';
 import { ledgerTable, tableNames } from '../protocol/tables.ts';
 import { flowId } from '../protocol/ids.ts';
 import { unreachable } from '../protocol/assert.ts';
@@ -35,6 +36,7 @@ export function applyRows(
     for (const row of rows[table] ?? []) {
       const key = keyOf(table, row);
       keys.add(`${table}/${key}`);
+      showRegistration(tables, key, effects);
       putWireRow(tables, table, key, row, touched, effects);
     }
   }
@@ -58,7 +60,9 @@ function applyChange(tables: Tables, change: Change, touched: Touched, effects: 
   switch (change.op) {
     case 'insert': {
       const key = keyOf(table, change.new);
-      if (held(tables, table, key) !== null) throw new Divergence(`${table}: an inserted row was held already`);
+      const isAwaited = showRegistration(tables, key, effects);
+      if (!isAwaited && held(tables, table, key) !== null)
+        throw new Divergence(`${table}: an inserted row was held already`);
       putWireRow(tables, table, key, change.new, touched, effects);
       return;
     }
@@ -76,6 +80,7 @@ function applyChange(tables: Tables, change: Change, touched: Touched, effects: 
     }
     case 'truncate': {
       const { rows, actors } = clear(tables, table);
+      forgetRegistrations(tables, table, effects);
       for (const removed of rows) touchBefore(touched, removed);
       for (const actorId of actors) touched.actors.add(actorId);
       effects.saves.push({ type: 'delete-rows', table });
@@ -111,6 +116,7 @@ function putWireRow(
     effects.notes.push({ event: 'row_unreadable', table, key });
     return;
   }
+  evictColliding(tables, after, touched, effects);
   put(tables, key, after);
   touch(touched, after);
 }

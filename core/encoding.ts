@@ -25,6 +25,12 @@ export function hexToBytes(hex: string): Uint8Array {
   return bytes;
 }
 
+/** A UUID of version 4 out of the first 32 hex digits. */
+export function hexToUuid(hex: string): string {
+  const variant = ((Number.parseInt(hex.slice(16, 17), 16) & 3) | 8).toString(16);
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+}
+
 export function bytesToHex(bytes: Uint8Array): string {
   let text = '';
   for (const byte of bytes) text += hexPairs[byte];

@@ -1,6 +1,6 @@
 // The grants held, with the indexes that revocation needs. A grant begins live; once it has ended, it is kept as what is owed
 // to its gateway and its client, until the expiry that the gateway knew.
-import { bytesToHex } from './encoding.ts';
+import { bytesToHex, hexToUuid } from './encoding.ts';
 import { clientSession, gatewaySession } from './state.ts';
 import { causeOf } from './cause.ts';
 import { expectGrant, setDue } from './due.ts';
@@ -180,12 +180,7 @@ export function grantsOfResource(state: State, resourceId: ResourceId): Grant[] 
 
 /** A new flow's id: a UUID made from the step's seed, different for each client and resource. */
 export function newFlowId(seed: string, clientId: ClientId, resourceId: ResourceId, hashes: Hashes): FlowId {
-  const hex = bytesToHex(hashes.sha256(`flow:${seed}:${clientId}:${resourceId}`));
-  const variant = ((Number.parseInt(hex.slice(16, 17), 16) & 3) | 8).toString(16);
-  return v.parse(
-    flowId,
-    `${hex.slice(0, 8)}-${hex.slice(8, 12)}-4${hex.slice(13, 16)}-${variant}${hex.slice(17, 20)}-${hex.slice(20, 32)}`,
-  );
+  return v.parse(flowId, hexToUuid(bytesToHex(hashes.sha256(`flow:${seed}:${clientId}:${resourceId}`))));
 }
 
 function sendReject(session: GatewaySession, { clientId, resourceId }: Grant, effects: Effects): void {

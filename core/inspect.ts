@@ -61,7 +61,7 @@ export function explainClient(before: State, request: ExplainRequest, env: Env):
     until: finite(access.until),
     missing: verdict === 'allow' ? [] : missingOf(state, explanation.missing, gateways, access),
     client: row === undefined ? null : { id: clientId, externalId: row.external_id },
-    connection: connectionOf(state, clientId, known),
+    connection: connectionOf(state, known),
     facts: knownFacts(state, known),
     account: account === null ? null : { id: account.id, isEnabled: account.disabled_at === null },
     actor: actor === undefined ? null : { id: actor.id, isEnabled: actor.disabled_at === null },
@@ -235,23 +235,16 @@ function gatewaysOf(state: State, client: ClientSession, resourceId: ResourceId)
   return found.toSorted((a, b) => (a.id < b.id ? -1 : 1));
 }
 
-function connectionOf(state: State, clientId: ClientId, { client, isConnected }: Known): ExplainAnswer['connection'] {
-  const refused =
-    refusalOfToken(state, client.tokenId, ({ type, expires_at: end }) => {
-      return type === 'client' && (end ?? Infinity) > state.now;
-    }) ?? (isOfToken(state, clientId, client.tokenId) ? null : 'device_not_registered');
+function connectionOf(state: State, { client, isConnected }: Known): ExplainAnswer['connection'] {
+  const refused = refusalOfToken(state, client.tokenId, ({ type, expires_at: end }) => {
+    return type === 'client' && (end ?? Infinity) > state.now;
+  });
   const refusal = refused === null ? null : refusalOf(refused);
   return {
     since: isConnected ? client.connectedAt : null,
     isJoined: isConnected && client.joined,
     refusal: refusal === null ? null : { code: refusal.code, detail: refusal.detail },
   };
-}
-
-/** Whether the token's actor is the one whose client it is. */
-function isOfToken(state: State, clientId: ClientId, tokenId: TokenId): boolean {
-  const owner = state.tables.rows.clients.get(clientId)?.actor_id;
-  return owner !== undefined && owner === state.tables.rows.tokens.get(tokenId)?.actor_id;
 }
 
 function knownFacts(state: State, { client, sources }: Known): ExplainAnswer['facts'] {

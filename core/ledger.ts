@@ -5,7 +5,7 @@
 // revisions, so one number, `through`, says which have. Nothing waits for Postgres but Postgres: at `unflushedMax` records
 // that it does not have, new flows are refused and no record is dropped.
 import { isVisible } from '../protocol/visibility.ts';
-import type { Batch, BatchAnswer, Denial, EndCause, FlowRecord, Told } from '../protocol/write-back.ts';
+import type { Batch, BatchAnswer, Denial, EndCause, FlowRecord, Registration, Told } from '../protocol/write-back.ts';
 import type { ClientSession, Grant, LiveGrant, Session, State } from './state.ts';
 import type { Effects } from './effect.ts';
 import type { FlowId, ResourceId } from '../protocol/ids.ts';
@@ -190,13 +190,14 @@ export function takeBatch(
   const flows = records.map((record) => ({ ...record, isKnown: record.first <= ledger.through }));
   const denials = [...ledger.denials.values()].filter(({ minute }) => isOver(minute, state.now));
   const sessions = ledger.sessions.changed > ledger.sessions.through ? takeSessions(state) : null;
-  if (flows.length === 0 && denials.length === 0 && sessions === null) {
+  const devices = unwritten(state).slice(0, batchRecordsMax);
+  if (devices.length === 0 && flows.length === 0 && denials.length === 0 && sessions === null) {
     findDue(state);
     return null;
   }
   const last = records.at(-1)?.revision ?? 0;
   const storedCount = stored.filter(({ revision }) => revision <= last).length;
-  return { batch: { account, flows, denials, sessions }, storedCount };
+  return { batch: { account, devices, flows, denials, sessions }, storedCount };
 }
 
 /** Postgres has taken the batch. Returns the flows whose rows somebody has deleted. */
@@ -268,6 +269,7 @@ export function resumeLedger(
     const revision = revisionOf(grant);
     return revision === null ? [] : [{ flowId: grant.flowId, revision }];
   });
+  for (const { revision } of state.tables.registrations.values()) ledger.revision = Math.max(ledger.revision, revision);
   for (const { flowId, revision } of revisions.sort((a, b) => a.revision - b.revision)) {
     ledger.revision = Math.max(ledger.revision, revision);
     if (revision > marks.through) ledger.unflushed.set(flowId, revision);
@@ -300,6 +302,16 @@ export function marksOf({ through, flushes, sessions }: Ledger): LedgerMarks {
   return { through, flushes, sessions: { through: sessions.through, alive: sessions.alive } };
 }
 
+/** Something is to be written. */
+export function noteDue(state: State): void {
+  due(state, state.now + flushDelayMs);
+}
+
+/** Devices that were registered here and not written yet. */
+function unwritten({ tables }: State): readonly Registration[] {
+  return [...tables.registrations.values()].filter(({ xid }) => xid === null);
+}
+
 function due(state: State, at: number): void {
   state.ledger.dueAt = Math.min(state.ledger.dueAt ?? Infinity, at);
 }
@@ -307,7 +319,11 @@ function due(state: State, at: number): void {
 function findDue(state: State): void {
   const { ledger } = state;
   ledger.dueAt = null;
-  const isWaiting = ledger.unflushed.size > 0 || ledger.stored > 0 || ledger.sessions.changed > ledger.sessions.through;
+  const isWaiting =
+    ledger.unflushed.size > 0 ||
+    ledger.stored > 0 ||
+    ledger.sessions.changed > ledger.sessions.through ||
+    unwritten(state).length > 0;
   if (isWaiting) due(state, state.now);
   for (const { minute } of ledger.denials.values()) due(state, minute + 60_000);
 }

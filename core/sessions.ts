@@ -20,6 +20,7 @@ import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
 import { noteSessions } from './ledger.ts';
 import { patchClient } from './patch.ts';
+import { register } from './registration.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import { clientView } from './view.ts';
@@ -44,9 +45,10 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   }
   if (refused !== null) return refuse(refused);
   const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
-  const found = sessionOf(state, sessionId, hello, token);
   if (isActorHeld(state, token)) return refuse('held');
-  if (found === null) return refuse('device_not_registered');
+  const known = sessionOf(state, sessionId, hello, token);
+  if (known === null && !register(state, hello, token, effects, env)) return refuse('registration_refused');
+  const found = known ?? must(sessionOf(state, sessionId, hello, token), 'the session of a device just registered');
   if (isHeld(state, found.role, found.deviceId)) return refuse('held');
   const older = state.sessions.get(state.sessionOfDevice.get(found.deviceId) ?? '');
   if (older !== undefined && older.connectedAt > found.connectedAt) return refuse('superseded');
@@ -180,11 +182,11 @@ export function endOf(state: State, session: Session): CloseCause | null {
   if (isActorHeld(state, token) || isHeld(state, session.role, session.deviceId)) return 'held';
   if (session.role === 'gateway') {
     const gateway = rows.gateways.get(session.deviceId);
-    if (gateway === undefined) return 'device_gone';
+    if (gateway === undefined) return state.tables.evicted.has(session.deviceId) ? 'moved' : 'device_gone';
     return gateway.group_id === session.siteId && token.gateway_group_id === session.siteId ? null : 'moved';
   }
   const client = rows.clients.get(session.deviceId);
-  if (client === undefined) return 'device_gone';
+  if (client === undefined) return state.tables.evicted.has(session.deviceId) ? 'moved' : 'device_gone';
   if (client.actor_id !== session.actorId || token.actor_id !== session.actorId) return 'moved';
   if (!isProviderEnabled(state, session.tokenId)) return 'disabled';
   return rows.actors.get(session.actorId)?.disabled_at === null ? null : 'disabled';

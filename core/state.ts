@@ -207,6 +207,8 @@ export type State = {
   /** Actors of whom a session or a grant has gone in this step: they may fall asleep. */
   readonly maybeAsleep: Set<ids.ActorId>;
   readonly ledger: Ledger;
+  /** Until when a device is not registered again that Postgres refused, by owner and external id. */
+  readonly refusals: Map<string, number>;
 };
 
 /** A state without rows, sessions and grants, over the memberships that `stored` has. */
@@ -241,6 +243,7 @@ export function emptyState(stored: StoredMemberships): State {
     leaseDueAt: 0,
     maybeAsleep: new Set(),
     ledger: emptyLedger(),
+    refusals: new Map(),
   };
 }
 

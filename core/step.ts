@@ -30,6 +30,7 @@ import { hearCommit, takeFreshness } from './hear.ts';
 import { liftHold, placeHold } from './holds.ts';
 import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
+import { keepUnseen, takeWritten } from './registration.ts';
 import { flushDueAt, flushed, flushFailed, missingFlows, resumeSessions } from './ledger.ts';
 import { parsePgSnapshot } from '../protocol/visibility.ts';
 import { settle } from './consequences.ts';
@@ -54,6 +55,7 @@ export function step(state: State, input: Input, env: Env): Effects {
   take(state, input, effects, env);
   putActorsToSleep(state);
   forgetUnsaved(state.tables.memberships);
+  if (state.partial === null) state.tables.evicted.clear();
   effects.wakeAt = earlier(state.deadline, flushDueAt(state));
   effects.isLeaseDue = state.sessions.size > 0 && state.leaseDueAt <= state.now;
   return effects;
@@ -146,7 +148,9 @@ function takeRows(
   } else {
     if (input.type === 'snapshot') {
       applyRows(state.tables, input.rows, keys, touched, effects);
-      const missing = missingFlows(state, input.rows.flows ?? [], parsePgSnapshot(input.seen ?? '0:0:'));
+      const seen = parsePgSnapshot(input.seen ?? '0:0:');
+      keepUnseen(state.tables, keys, seen, effects);
+      const missing = missingFlows(state, input.rows.flows ?? [], seen);
       for (const flowId of missing) touched.flows.add(flowId);
       removeOthers(state.tables, keys, touched, effects);
       for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
@@ -185,12 +189,13 @@ function takeHold(state: State, input: Extract<Input, { type: 'hold' | 'lift' }>
   if (touched !== null) settle(state, touched, accountOf(state)?.slug ?? null, effects, env);
 }
 
-/** A flow whose row is gone was cut by whoever deleted it. */
+/** A flow whose row is gone was cut by whoever deleted it, and a device that Postgres does not take is no device. */
 function takeFlushed(state: State, input: Extract<Input, { type: 'flushed' }>, effects: Effects, env: Env): void {
   const gone = flushed(state, input, effects);
   if (input.answer.failed.length > 0) flushFailed(state, env.seed);
-  if (gone.length === 0) return;
+  const { devices } = input.answer;
   const touched = nothingTouched();
+  if (devices !== null) takeWritten(state, devices, touched, effects);
   for (const flowId of gone) touched.flows.add(flowId);
   settle(state, touched, accountOf(state)?.slug ?? null, effects, env);
 }

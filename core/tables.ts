@@ -10,6 +10,7 @@ import { rowSchemas } from '../protocol/rows.ts';
 import { keyColumns } from '../protocol/tables.ts';
 import { unreachable } from '../protocol/assert.ts';
 import { isUnreadableValue } from '../protocol/commit.ts';
+import type { Registration } from '../protocol/write-back.ts';
 import type { WireRow } from '../protocol/commit.ts';
 import type { Memberships, StoredMemberships } from './memberships.ts';
 import type { PolicyRow, RowOf } from '../protocol/rows.ts';
@@ -50,6 +51,12 @@ export type Tables = {
   readonly clientByExternalId: Map<string, ClientId>;
   /** By `site/external_id`. */
   readonly gatewayByExternalId: Map<string, GatewayId>;
+  /** Tunnel addresses in use. */
+  readonly deviceByAddress: Map<string, ClientId | GatewayId>;
+  /** Devices that were registered here and that the stream has not shown yet, by id; their rows are among the others. */
+  readonly registrations: Map<string, Registration>;
+  /** Those that the present step takes back because another row has their key or address. */
+  readonly evicted: Set<string>;
 };
 
 export function emptyTables(stored: StoredMemberships): Tables {
@@ -79,6 +86,9 @@ export function emptyTables(stored: StoredMemberships): Tables {
     tokensOfIdentity: new Map(),
     clientByExternalId: new Map(),
     gatewayByExternalId: new Map(),
+    deviceByAddress: new Map(),
+    registrations: new Map(),
+    evicted: new Set(),
   };
 }
 
@@ -200,10 +210,12 @@ function index(tables: Tables, entry: TypedRow, isThere: boolean): void {
     case 'clients':
       pair(tables.clientsOfActor, entry.row.actor_id, entry.row.id, isThere);
       name(tables.clientByExternalId, `${entry.row.actor_id}/${entry.row.external_id}`, entry.row.id, isThere);
+      nameAddresses(tables, entry.row, isThere);
       return;
     case 'gateways':
       pair(tables.gatewaysOfSite, entry.row.group_id, entry.row.id, isThere);
       name(tables.gatewayByExternalId, `${entry.row.group_id}/${entry.row.external_id}`, entry.row.id, isThere);
+      nameAddresses(tables, entry.row, isThere);
       return;
     case 'accounts':
     case 'actors':
@@ -216,6 +228,10 @@ function index(tables: Tables, entry: TypedRow, isThere: boolean): void {
       return;
   }
   unreachable(entry);
+}
+
+function nameAddresses(tables: Tables, row: RowOf<'clients'> | RowOf<'gateways'>, isThere: boolean): void {
+  for (const address of [row.ipv4, row.ipv6]) name(tables.deviceByAddress, address, row.id, isThere);
 }
 
 function pair<A, B>(pairs: Pairs<A, B>, a: A, b: B, isThere: boolean): void {

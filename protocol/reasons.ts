@@ -19,9 +19,9 @@ const refusals = {
     retry: 60,
   },
   held: { status: 403, detail: 'An operator has cut this device or its owner off: ask them.', retry: 60 },
-  device_not_registered: {
+  registration_refused: {
     status: 503,
-    detail: 'No row in Postgres has this external_id for the holder of this token: insert one, then connect again.',
+    detail: 'The device cannot be registered now, as after the database has refused it: try again.',
     retry: 30,
   },
   superseded: { status: 503, detail: 'A newer connection of the same device is in place.', retry: 60 },

@@ -4,6 +4,7 @@
 // Times are milliseconds since 1970-01-01 UTC; revisions are whole numbers that only grow within an account.
 import * as v from 'valibot';
 import * as ids from './ids.ts';
+import { wireRow } from './commit.ts';
 
 const revision = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const nullableText = v.nullable(v.string());
@@ -49,6 +50,16 @@ export const denial = v.object({
 });
 export type Denial = v.InferOutput<typeof denial>;
 
+/** A device that was registered at the edge: its row, and the transaction that wrote it, null before. */
+export const registration = v.object({
+  table: v.picklist(['clients', 'gateways']),
+  id: v.string(),
+  row: wireRow,
+  revision,
+  xid: nullableText,
+});
+export type Registration = v.InferOutput<typeof registration>;
+
 /** A connection, as it is kept for the record. */
 export type SessionRecord = {
   readonly id: string;
@@ -67,6 +78,7 @@ export type SessionRecord = {
 /** One flush. */
 export type Batch = {
   readonly account: string;
+  readonly devices: readonly Registration[];
   /** `isKnown`: Postgres has had the row. */
   readonly flows: readonly (FlowRecord & { readonly isKnown: boolean })[];
   readonly denials: readonly Denial[];
@@ -93,6 +105,7 @@ export type Written = v.InferOutput<typeof written>;
 
 /** What a flush led to; null for a part that the batch did not hold, or that Postgres refused as a whole, as `failed` names. */
 export type BatchAnswer = {
+  readonly devices: Written | null;
   readonly flows: Written | null;
-  readonly failed: readonly ('flows' | 'denials' | 'sessions')[];
+  readonly failed: readonly ('devices' | 'flows' | 'denials' | 'sessions')[];
 };

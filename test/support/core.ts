@@ -13,7 +13,7 @@ import { resume, step } from '../../core/step.ts';
 import { StoredMemberships } from './stored-memberships.ts';
 import { wireRow } from '../../protocol/commit.ts';
 import type { Effects, Save, Send } from '../../core/effect.ts';
-import type { Denial, FlowRecord } from '../../protocol/write-back.ts';
+import type { Denial, FlowRecord, Registration } from '../../protocol/write-back.ts';
 import type { Hashes } from '../../core/hashes.ts';
 import type { LedgerMarks } from '../../core/ledger.ts';
 import type { Input } from '../../core/input.ts';
@@ -100,6 +100,7 @@ class Stored {
   #shared: Extract<Save, { type: 'put-shared-relays' }> | null = null;
   readonly memberships = new StoredMemberships();
   readonly #denials = new Map<string, Denial>();
+  readonly #registrations = new Map<string, Registration>();
   #marks: LedgerMarks = { through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
   #records: FlowRecord[] = [];
 
@@ -126,7 +127,10 @@ class Stored {
       else if (action.type === 'put-record') this.#records.push(action.record);
       else if (action.type === 'delete-records') {
         this.#records = this.#records.filter(({ revision }) => revision > action.through);
-      } else if (action.type === 'put-denial') this.#denials.set(action.key, action.denial);
+      } else if (action.type === 'put-registration')
+        this.#registrations.set(action.registration.id, action.registration);
+      else if (action.type === 'delete-registration') this.#registrations.delete(action.id);
+      else if (action.type === 'put-denial') this.#denials.set(action.key, action.denial);
       else if (action.type === 'delete-denial') this.#denials.delete(action.key);
       else if (action.type === 'put-session') this.#sessions.set(action.session.id, JSON.stringify(action.session));
       else if (action.type === 'put-relays') this.#relays = structuredClone(action);
@@ -147,6 +151,7 @@ class Stored {
     for (const text of this.#grants.values()) holdGrant(state, v.parse(grant, JSON.parse(text)));
     state.ledger.isConfigured = before.ledger.isConfigured;
     for (const [key, denial] of this.#denials) state.ledger.denials.set(key, denial);
+    for (const [key, device] of this.#registrations) state.tables.registrations.set(key, device);
     const lastRevision = this.#records.at(-1)?.revision ?? 0;
     resumeLedger(state, this.#marks, { count: this.#records.length, lastRevision });
     for (const held of this.#relays?.relays ?? []) state.relays.set(held.entry.id, held);

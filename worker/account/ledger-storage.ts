@@ -2,7 +2,7 @@
 // refuses, counts of refused requests, and how far Postgres has the rest.
 import * as v from 'valibot';
 import { batchRecordsMax, resumeLedger } from '../../core/ledger.ts';
-import { denial as denialSchema, flowRecord } from '../../protocol/write-back.ts';
+import { denial as denialSchema, flowRecord, registration } from '../../protocol/write-back.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import type { FlowRecord } from '../../protocol/write-back.ts';
 import type { LedgerSave } from '../../core/effect.ts';
@@ -12,6 +12,10 @@ import type { State } from '../../core/state.ts';
 export const ledgerTables = `create table records (revision integer primary key, data text not null) strict;
    create table refused_records (revision integer primary key, data text not null, reason text not null) strict;
    create table denials (key text primary key, data text not null) without rowid, strict;`;
+
+/** Devices that the stream has not shown yet; a migration of its own. */
+export const registrationsTable =
+  'create table registrations (id text primary key, data text not null) without rowid, strict;';
 
 const ledgerMarks = v.object({
   through: v.number(),
@@ -29,6 +33,10 @@ export function loadLedger(sql: SqlStorage, state: State, stored: string | undef
   state.ledger.refused = sql.exec<{ n: number }>('select count(*) as n from refused_records').one().n;
   for (const { key, data } of sql.exec<{ key: string; data: string }>('select key, data from denials')) {
     state.ledger.denials.set(key, v.parse(denialSchema, JSON.parse(data)));
+  }
+  for (const { data } of sql.exec<{ data: string }>('select data from registrations')) {
+    const device = v.parse(registration, JSON.parse(data));
+    state.tables.registrations.set(device.id, device);
   }
   resumeLedger(state, marks, { count, lastRevision: last });
 }
@@ -56,6 +64,15 @@ export function saveLedger(sql: SqlStorage, action: LedgerSave, putMarks: (text:
       sql.exec('insert or replace into refused_records (revision, data, reason) values (?, ?, ?)', ...values);
       return;
     }
+    case 'put-registration': {
+      const { registration: device } = action;
+      const put = 'insert into registrations (id, data) values (?, ?) on conflict do update set data = excluded.data';
+      sql.exec(put, device.id, JSON.stringify(device));
+      return;
+    }
+    case 'delete-registration':
+      sql.exec('delete from registrations where id = ?', action.id);
+      return;
     case 'put-denial': {
       const put = 'insert into denials (key, data) values (?, ?) on conflict do update set data = excluded.data';
       sql.exec(put, action.key, JSON.stringify(action.denial));

@@ -17,7 +17,7 @@ import { rowShape } from '../../protocol/rows.ts';
 import { tokenId } from '../../protocol/ids.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
-import { ledgerTables, loadLedger, saveLedger } from './ledger-storage.ts';
+import { ledgerTables, loadLedger, registrationsTable, saveLedger } from './ledger-storage.ts';
 import * as log from '../log.ts';
 import type { Position } from '../../protocol/commit.ts';
 import type { Save } from '../../core/effect.ts';
@@ -34,6 +34,7 @@ const migrations = [
   'create table holds (kind text not null, id text not null, data text not null, primary key (kind, id)) without rowid, strict;',
   ledgerTables,
   'create table tombstones (laid integer primary key autoincrement, token_id text not null unique, expires_at integer) strict;',
+  registrationsTable,
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -169,6 +170,8 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'put-record':
     case 'delete-records':
     case 'put-refused':
+    case 'put-registration':
+    case 'delete-registration':
     case 'put-denial':
     case 'delete-denial':
     case 'put-ledger':

@@ -8,7 +8,15 @@ import { Client, DatabaseError } from 'pg';
 import * as v from 'valibot';
 import { written as writtenSchema } from '../../protocol/write-back.ts';
 import * as log from '../log.ts';
-import type { Batch, BatchAnswer, Denial, FlowRecord, SessionRecord, Written } from '../../protocol/write-back.ts';
+import type {
+  Batch,
+  BatchAnswer,
+  Denial,
+  FlowRecord,
+  Registration,
+  SessionRecord,
+  Written,
+} from '../../protocol/write-back.ts';
 import type { Env } from '../env.ts';
 
 const connectMsMax = 5000;
@@ -40,7 +48,7 @@ export class WriteBack extends WorkerEntrypoint<Env> {
 }
 
 async function write(client: Client, batch: Batch): Promise<BatchAnswer> {
-  const { account, denials, flows, sessions } = batch;
+  const { account, denials, devices, flows, sessions } = batch;
   const failed: BatchAnswer['failed'][number][] = [];
   const part = async (name: (typeof failed)[number], isEmpty: boolean, invocation: string, values: () => unknown[]) => {
     if (isEmpty) return null;
@@ -54,6 +62,16 @@ async function write(client: Client, batch: Batch): Promise<BatchAnswer> {
       return null;
     }
   };
+  const registered = await part('devices', devices.length === 0, 'write_devices($1, $2, $3)', () => [
+    jsonOf(
+      devices.filter(({ table }) => table === 'clients'),
+      deviceRow,
+    ),
+    jsonOf(
+      devices.filter(({ table }) => table === 'gateways'),
+      deviceRow,
+    ),
+  ]);
   const written = await part('flows', flows.length === 0, 'write_flows($1, $2)', () => [jsonOf(flows, flowRow)]);
   await part('denials', denials.length === 0, 'write_denials($1, $2)', () => [jsonOf(denials, denialRow)]);
   await part('sessions', sessions === null, 'write_sessions($1, $2, $3, $4, $5)', () => [
@@ -62,7 +80,7 @@ async function write(client: Client, batch: Batch): Promise<BatchAnswer> {
     sessions?.alive ?? [],
     sessions?.revision ?? 0,
   ]);
-  return { flows: written, failed };
+  return { devices: registered, flows: written, failed };
 }
 
 async function call(client: Client, invocation: string, values: unknown[]): Promise<Written> {
@@ -94,6 +112,10 @@ function flowRow(record: FlowRecord & { readonly isKnown: boolean }): object {
     revision: record.revision,
     is_known: record.isKnown,
   };
+}
+
+function deviceRow({ revision, row }: Registration): object {
+  return { ...row, revision, is_known: false, is_unverified: false };
 }
 
 function denialRow(denial: Denial): object {

@@ -1,0 +1,156 @@
+// A device's first connection registers it: it has a row here at once, and Postgres has it by write-back.
+//
+//   connect ──▶ registered ──▶ written (its transaction is known) ──▶ shown by the stream, or by a snapshot that includes it
+//                   │                                                      ─▶ an ordinary row
+//                   ├─▶ refused by Postgres, or a row of the stream takes its key or address: dropped, its session closed
+//                   └─▶ gone: somebody deleted the row before it was shown
+//
+// Until it is shown, the silence of an earlier state of the database says nothing about it; after that Postgres decides.
+import { accountOf } from './state.ts';
+import { bytesToHex, hexToUuid } from './encoding.ts';
+import { freeAddresses } from './addresses.ts';
+import { isVisible } from '../protocol/visibility.ts';
+import { nextRevision, noteDue } from './ledger.ts';
+import { put, readRow, remove } from './tables.ts';
+import { touch } from './touched.ts';
+import type { Effects } from './effect.ts';
+import type { Env } from './env.ts';
+import type { Hello } from '../protocol/link.ts';
+import type { PgSnapshot } from '../protocol/visibility.ts';
+import type { Registration } from '../protocol/write-back.ts';
+import type { State } from './state.ts';
+import type { TableName } from '../protocol/tables.ts';
+import type { Tables, TypedRow } from './tables.ts';
+import type { TokenRow } from '../protocol/rows.ts';
+import type { Touched } from './touched.ts';
+import type { WireRow } from '../protocol/commit.ts';
+import type { Written } from '../protocol/write-back.ts';
+
+/** Devices that Postgres does not have yet, at most. */
+export const registrationsMax = 20_000;
+
+/** A device that Postgres refused is not registered again for this long, milliseconds, unless its row comes. */
+const refusedMs = 30_000;
+
+/** Refusals remembered, at most; beyond it the oldest is forgotten. */
+const refusalsMax = 1000;
+
+/** Registers the device. Returns false when it cannot be now: the rows are stale, or Postgres has just refused it, or no room is left. */
+export function register(state: State, hello: Hello, token: TokenRow, effects: Effects, env: Env): boolean {
+  const { tables } = state;
+  const owner = hello.role === 'client' ? token.actor_id : token.gateway_group_id;
+  const account = accountOf(state);
+  if (owner === null || account === null || state.stale || tables.registrations.size >= registrationsMax) return false;
+  const refusal = state.refusals.get(refusalKey(owner, hello.externalId));
+  if (refusal !== undefined && refusal > state.now) return false;
+  const addresses = freeAddresses(tables.deviceByAddress, `${env.seed}:${hello.externalId}`, env.hashes);
+  if (addresses === null) return false;
+  const random = (what: string) => bytesToHex(env.hashes.sha256(`${what}:${env.seed}:${owner}:${hello.role}`));
+  const id = hexToUuid(random('device'));
+  const common = {
+    id,
+    account_id: account.id,
+    external_id: hello.externalId,
+    name: hello.name === null || hello.name === '' ? `${hello.role}-${id.slice(0, 5)}` : hello.name,
+    ...addresses,
+    psk_base: `\\x${random('psk')}`,
+  };
+  const isClient = hello.role === 'client';
+  const row = isClient
+    ? { ...common, actor_id: owner, identity_id: token.identity_id, verified_at: null }
+    : { ...common, group_id: owner };
+  const table = isClient ? 'clients' : 'gateways';
+  const entry = readRow(table, row);
+  if (entry === null) return false;
+  put(tables, id, entry);
+  effects.saves.push({ type: 'put-row', table, key: id, row });
+  keep(tables, { table, id, row, revision: nextRevision(state), xid: null }, effects);
+  noteDue(state);
+  return true;
+}
+
+/** What Postgres says of the devices that were written; what follows is noted in `touched`. */
+export function takeWritten(state: State, { xid, results }: Written, touched: Touched, effects: Effects): void {
+  const { tables } = state;
+  for (const { id, outcome, reason } of results) {
+    const registration = tables.registrations.get(id);
+    if (registration === undefined) continue;
+    if (outcome === 'ok') {
+      keep(tables, { ...registration, xid }, effects);
+      continue;
+    }
+    if (outcome === 'refused') {
+      noteRefusal(state, registration);
+      tables.evicted.add(id);
+      effects.notes.push({ event: 'registration_refused', device: id, reason: reason ?? 'unknown' });
+    }
+    drop(tables, registration, touched, effects);
+  }
+}
+
+/** The stream, or a snapshot, has the row: from here on it is like any other. Returns whether it was awaited. */
+export function showRegistration(tables: Tables, id: string, effects: Effects): boolean {
+  if (!tables.registrations.delete(id)) return false;
+  effects.saves.push({ type: 'delete-registration', id });
+  return true;
+}
+
+/** A row of the database takes the key or an address of devices that it does not have: they go. */
+export function evictColliding(tables: Tables, entry: TypedRow, touched: Touched, effects: Effects): void {
+  if (tables.registrations.size === 0) return;
+  if (entry.table !== 'clients' && entry.table !== 'gateways') return;
+  const { external_id: externalId, id, ipv4, ipv6 } = entry.row;
+  const sameKey =
+    entry.table === 'clients'
+      ? tables.clientByExternalId.get(`${entry.row.actor_id}/${externalId}`)
+      : tables.gatewayByExternalId.get(`${entry.row.group_id}/${externalId}`);
+  for (const other of [sameKey, tables.deviceByAddress.get(ipv4), tables.deviceByAddress.get(ipv6)]) {
+    const registration = other === undefined || other === id ? undefined : tables.registrations.get(other);
+    if (registration === undefined) continue;
+    tables.evicted.add(registration.id);
+    drop(tables, registration, touched, effects);
+  }
+}
+
+/** A table was emptied: what was registered in it is gone too. */
+export function forgetRegistrations(tables: Tables, table: TableName, effects: Effects): void {
+  for (const registration of tables.registrations.values()) {
+    if (registration.table === table) showRegistration(tables, registration.id, effects);
+  }
+}
+
+/** Adds to `keys`, the rows of a snapshot, the devices whose writing it does not include; the others have been deleted. */
+export function keepUnseen(tables: Tables, keys: Set<string>, seen: PgSnapshot, effects: Effects): void {
+  for (const { id, table, xid } of tables.registrations.values()) {
+    if (xid === null || !isVisible(seen, BigInt(xid))) keys.add(`${table}/${id}`);
+    else showRegistration(tables, id, effects);
+  }
+}
+
+function keep(tables: Tables, registration: Registration, effects: Effects): void {
+  tables.registrations.set(registration.id, registration);
+  effects.saves.push({ type: 'put-registration', registration });
+}
+
+function drop(tables: Tables, { table, id }: Registration, touched: Touched, effects: Effects): void {
+  showRegistration(tables, id, effects);
+  const removed = remove(tables, table, id);
+  if (removed !== null) touch(touched, removed);
+  effects.saves.push({ type: 'delete-row', table, key: id });
+}
+
+function noteRefusal(state: State, { row, table }: Registration): void {
+  const owner = text(row, table === 'clients' ? 'actor_id' : 'group_id');
+  state.refusals.set(refusalKey(owner, text(row, 'external_id')), state.now + refusedMs);
+  const [oldest] = state.refusals.keys();
+  if (state.refusals.size > refusalsMax && oldest !== undefined) state.refusals.delete(oldest);
+}
+
+function refusalKey(owner: string, externalId: string): string {
+  return `${owner}/${externalId}`;
+}
+
+function text(row: WireRow, column: string): string {
+  const value = row[column];
+  return typeof value === 'string' ? value : '';
+}

@@ -1,0 +1,73 @@
+// Devices without a row, through every part: registered at the edge, in Postgres a second later, and what Postgres says of them.
+import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createFirstAccount } from '../../dev/first-account.ts';
+import { isEvent, startTestSystem } from '../support/system.ts';
+import { startClient } from '../../devices/client.ts';
+import { startGateway } from '../../devices/gateway.ts';
+import type { FirstAccount } from '../../dev/first-account.ts';
+import type { TestSystem } from '../support/system.ts';
+
+let all: TestSystem;
+beforeAll(async () => {
+  all = await startTestSystem();
+});
+afterAll(async () => await all.stop());
+
+async function untilRow(text: string, values: readonly unknown[]): Promise<Record<string, unknown>> {
+  for (;;) {
+    const { rows } = await all.db.query<Record<string, unknown>>(text, [...values]);
+    if (rows[0] !== undefined) return rows[0];
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
+
+async function accountOf(slug: string): Promise<FirstAccount> {
+  return await createFirstAccount(all.db, all.system.tokenKeys, slug);
+}
+
+const clientOf = async (account: FirstAccount, externalId: string) =>
+  await startClient({ url: all.system.workerUrl, token: account.client.token, externalId, name: externalId });
+
+test('[P6.615] devices without a row connect, have a flow, and are rows of Postgres behind that, which can be deleted', async () => {
+  const account = await accountOf('newcomers');
+  await all.db.query('delete from gateways where account_id = $1', [account.accountId]);
+  const gateway = await startGateway({
+    url: all.system.workerUrl,
+    ...account.gateway,
+    externalId: 'new-rack',
+    name: 'new-rack',
+  });
+  const client = await clientOf(account, 'new-laptop');
+  expect((await client.createFlow(account.resourceId)).event).toBe('flow_created');
+  const row = await untilRow('select id, actor_id from clients where account_id = $1 and external_id = $2', [
+    account.accountId,
+    'new-laptop',
+  ]);
+  expect(row['actor_id']).toBe(account.actorId);
+  await untilRow('select id from gateways where account_id = $1 and external_id = $2', [account.accountId, 'new-rack']);
+  await all.db.query('delete from clients where id = $1', [row['id']]);
+  await gateway.device.waitFor('the reject', isEvent('reject_access'));
+  await client.device.waitFor('the end', isEvent('disconnect'));
+});
+
+test('[P6.616] a device whose key Postgres has given to another row meanwhile is refused, and takes that row when the stream brings it', async () => {
+  const account = await accountOf('winner');
+  const before = await clientOf(account, account.client.externalId);
+  await all.system.killReplicator();
+  await all.db.query(
+    `insert into clients (account_id, actor_id, external_id, name, ipv4, ipv6) values ($1, $2, 'contested', 'By hand', '100.64.9.9', 'fd00:2021:1111::9:9')`,
+    [account.accountId, account.actorId],
+  );
+  const client = await clientOf(account, 'contested');
+  await client.device.closed;
+  await all.system.startReplicator();
+  const [row] = (await all.db.query<{ id: string }>(`select id::text from clients where external_id = 'contested'`))
+    .rows;
+  await all.db.query(`update resources set name = 'Told' where account_id = $1`, [account.accountId]);
+  await before.device.waitFor('what the stream brings', isEvent('resource_created_or_updated'));
+  const again = await clientOf(account, 'contested');
+  expect(await untilRow('select client_id from drawbridge.client_sessions where client_id = $1', [row?.id])).toEqual({
+    client_id: row?.id,
+  });
+  again.device.close();
+});
