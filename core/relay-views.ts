@@ -1,7 +1,6 @@
 // Which relays a device is told of, and when it is told again. What it was told last is kept with its session, so a change says
 // only what is different: a relay that is still there is never named as gone.
 import { chooseRelays } from './relays.ts';
-import { bytesToHex } from './encoding.ts';
 import { fixedExpirySeconds, relayEntries } from './relay-credentials.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import { tokenExpiry } from './expiry.ts';
@@ -13,14 +12,16 @@ import type { Session, State } from './state.ts';
 
 type Told = Session['relays'];
 
+type View = { readonly told: Told; readonly entries: () => Relay[] };
+
 /** The relays for a device's init, and what they leave behind of those it was told of on an earlier connection. */
 export function relaysForInit(
   state: State,
   session: Session,
   env: Env,
 ): { readonly relays: readonly Relay[]; readonly told: Told; readonly gone: readonly string[] } {
-  const { relays, told } = viewOf(state, session, chosen(state, session, keptOf(session), env), env);
-  return { relays, told, gone: keptOf(session).filter((id) => !told.some((now) => now.id === id)) };
+  const { entries, told } = viewOf(state, session, chosen(state, session), env);
+  return { relays: entries(), told, gone: keptOf(session).filter((id) => !told.some((now) => now.id === id)) };
 }
 
 /** Tells every joined device what has changed in its relays. */
@@ -29,7 +30,7 @@ export function patchAllRelays(state: State, effects: Effects, env: Env): void {
 }
 
 export function patchRelays(state: State, session: Session, effects: Effects, env: Env): void {
-  const view = viewOf(state, session, chosen(state, session, keptOf(session), env), env);
+  const view = viewOf(state, session, chosen(state, session), env);
   const isSame = JSON.stringify(view.told) === JSON.stringify(session.relays);
   if (!isSame) tell(state, session, view, effects);
 }
@@ -42,10 +43,9 @@ export function answerNoRelays(state: State, session: Session, effects: Effects,
     all.filter(({ id }) => !failed.has(id)),
     session,
     [],
-    env.hashes,
   );
   const kept = others.map(({ id }) => id);
-  const relays = chooseRelays(all, session, kept, env.hashes);
+  const relays = chooseRelays(all, session, kept);
   tell(state, session, viewOf(state, session, relays, env), effects);
 }
 
@@ -54,45 +54,32 @@ export function areRelaysKnown(state: State): boolean {
   return state.shared !== null || state.relays.size > 0;
 }
 
-function tell(
-  state: State,
-  session: Session,
-  { relays, told }: { readonly relays: readonly Relay[]; readonly told: Told },
-  effects: Effects,
-): void {
+function tell(state: State, session: Session, { told, entries }: View, effects: Effects): void {
   const disconnected = keptOf(session).filter((id) => !told.some((now) => now.id === id));
   const after = { ...session, relays: told };
   state.sessions.set(session.id, after);
   effects.saves.push({ type: 'put-session', session: after });
-  const change = { disconnected_ids: disconnected, connected: relays };
+  const change = { disconnected_ids: disconnected, connected: entries() };
   if (after.role === 'client') tellClient(effects, after, { type: 'relays', change });
   else tellGateway(effects, after, { type: 'relays', change });
 }
 
-function chosen(state: State, session: Session, kept: readonly string[], env: Env): RelayEntry[] {
-  return chooseRelays(everyRelay(state), session, kept, env.hashes);
+function chosen(state: State, session: Session): RelayEntry[] {
+  return chooseRelays(everyRelay(state), session, keptOf(session));
 }
 
 function everyRelay(state: State): RelayEntry[] {
   return [...[...state.relays.values()].map(({ entry }) => entry), ...(state.shared?.relays ?? [])];
 }
 
-function viewOf(
-  state: State,
-  session: Session,
-  relays: readonly RelayEntry[],
-  env: Env,
-): { readonly relays: readonly Relay[]; readonly told: Told } {
+/** What `relays` are to a device: what it is told, and what is kept of that; the first only once it is asked for. */
+function viewOf(state: State, session: Session, relays: readonly RelayEntry[], env: Env): View {
   const expiresAt = expiryFor(state, session);
-  const views = relays.map((entry) => ({
-    id: entry.id,
-    entries: relayEntries(entry, session.publicKey, expiresAt, env.hashes),
-  }));
-  const told = views.map(({ id, entries }) => ({
-    id,
-    mark: bytesToHex(env.hashes.sha256(JSON.stringify(entries))).slice(0, 16),
-  }));
-  return { relays: views.flatMap(({ entries }) => entries), told };
+  return {
+    // The rest of what is told follows from the id, which stands for the relay's secret, and the session's key.
+    told: relays.map(({ id, ipv4, ipv6, port }) => ({ id, mark: [ipv4, ipv6, port, expiresAt].join(' ') })),
+    entries: () => relays.flatMap((entry) => relayEntries(entry, session.publicKey, expiresAt, env.hashes)),
+  };
 }
 
 /** Until when a device may use its relays, Unix seconds: a client as long as its token admits it, a gateway for good. */

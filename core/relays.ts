@@ -73,10 +73,9 @@ export function chooseRelays(
   relays: readonly RelayEntry[],
   device: Place & { readonly deviceId: string },
   kept: readonly string[],
-  hashes: Hashes,
 ): RelayEntry[] {
   const ranked = relays
-    .map((entry) => ({ entry, km: distanceKm(device, entry), rank: rankOf(device.deviceId, entry, hashes) }))
+    .map((entry) => ({ entry, km: distanceKm(device, entry), rank: rankOf(device.deviceId, entry) }))
     .toSorted((a, b) => (a.km === b.km ? a.rank - b.rank : a.km - b.km))
     .map(({ entry }) => entry);
   const chosen = ranked.filter(({ id }) => kept.includes(id)).slice(0, relaysPerDevice);
@@ -89,9 +88,13 @@ export function chooseRelays(
   return ranked.filter((entry) => chosen.includes(entry));
 }
 
-/** A number of 48 bits, the same for the same device and relay. */
-function rankOf(deviceId: string, { id }: RelayEntry, hashes: Hashes): number {
-  return Number.parseInt(bytesToHex(hashes.sha256(`${deviceId}:${id}`)).slice(0, 12), 16);
+/** A number that is the same for the same device and relay, and spreads: FNV-1a of 32 bits, since every device asks it of all. */
+function rankOf(deviceId: string, { id }: RelayEntry): number {
+  let hash = 0x811c9dc5;
+  for (const text of [deviceId, id]) {
+    for (let i = 0; i < text.length; i += 1) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193);
+  }
+  return hash >>> 0;
 }
 
 /** Whether both stand in one place, as far as that is known. */

@@ -219,19 +219,19 @@ test('[P9.810] two relays are given, the nearest first, in different places if t
   const tokyo = { latitude: 35.7, longitude: 139.7 };
   const device = { deviceId: 'device', latitude: 50.1, longitude: 8.7 };
   const relays = [entry(1, tokyo), entry(2, berlin), entry(3, berlin), entry(4, paris)];
-  const [first, second, ...rest] = chooseRelays(relays, device, [], nodeHashes);
+  const [first, second, ...rest] = chooseRelays(relays, device, []);
   expect([first?.latitude, second?.latitude, rest]).toEqual([berlin.latitude, paris.latitude, []]);
-  const together = chooseRelays([entry(2, berlin), entry(3, berlin)], device, [], nodeHashes);
+  const together = chooseRelays([entry(2, berlin), entry(3, berlin)], device, []);
   expect(together).toHaveLength(2);
   const nowhere = { latitude: null, longitude: null };
   const chosen = Array.from({ length: 40 }, (_, n) =>
-    chooseRelays([entry(1), entry(2), entry(3), entry(4)], { deviceId: `d${n}`, ...nowhere }, [], nodeHashes).map(
+    chooseRelays([entry(1), entry(2), entry(3), entry(4)], { deviceId: `d${n}`, ...nowhere }, []).map(
       (relay) => relay.id,
     ),
   );
   expect(new Set(chosen.flat()).size).toBe(4);
   expect(chosen.every((pair) => new Set(pair).size === 2)).toBe(true);
-  const kept = chooseRelays(relays, device, [id('rel', 1)], nodeHashes);
+  const kept = chooseRelays(relays, device, [id('rel', 1)]);
   expect(kept.map((relay) => relay.id)).toContain(id('rel', 1));
 });
 
