@@ -52,7 +52,7 @@ async function storePrevious(): Promise<void> {
   await account().status();
   await runInDurableObject(account(), (_, { storage: { sql } }) => {
     const tables = sql.exec<{ name: string }>(
-      "select name from sqlite_master where type = 'table' and name not like '\\_cf%' escape '\\'",
+      "select name from sqlite_master where type = 'table' and name not like '\\_cf%' escape '\\' and name <> 'sqlite_sequence'",
     );
     for (const { name } of tables.toArray()) sql.exec(`drop table ${name}`);
     for (const statement of previous.schema) sql.exec(statement);
