@@ -48,10 +48,14 @@ export function accessOf(state: State, subject: Subject, resourceId: ResourceId)
 }
 
 /**
- * As {@link accessOf}, for many resources of one subject: what does not depend on the resource is looked up once. To be used
- * up before anything of the state changes.
+ * As {@link accessOf}, for many resources of one subject: what does not depend on the resource is looked up once, and where
+ * `named` has the policies of all of them, those are not looked for again. To be used up before anything of the state changes.
  */
-export function accessesOf(state: State, subject: Subject): (resourceId: ResourceId) => Access {
+export function accessesOf(
+  state: State,
+  subject: Subject,
+  named?: ReadonlyMap<ResourceId, readonly PolicyRow[]>,
+): (resourceId: ResourceId) => Access {
   if (!isEnabled(state, subject)) return () => notFound;
   const { tables } = state;
   const facts = factsOf(state, subject);
@@ -60,7 +64,8 @@ export function accessesOf(state: State, subject: Subject): (resourceId: Resourc
   return (resourceId) => {
     if (isHeld(state, 'resource', resourceId)) return notFound;
     if (!tables.rows.resources.has(resourceId) || !tables.sitesOfResource.has(resourceId)) return notFound;
-    return judgePolicies(policiesFor(state, isMember, resourceId), facts, tokenEnd, state.now);
+    const policies = named === undefined ? policiesFor(state, isMember, resourceId) : (named.get(resourceId) ?? []);
+    return judgePolicies(policies.length < 2 ? policies : policies.toSorted(byId), facts, tokenEnd, state.now);
   };
 }
 
@@ -82,13 +87,31 @@ function judgePolicies(policies: readonly PolicyRow[], facts: Facts, tokenEnd: n
   return { type: 'forbidden', properties: [...properties], until };
 }
 
-/** The enabled policies of the subject's groups that name the resource, by id. */
+/** The enabled policies of the actor's groups, by the resource that they name. */
+export function policiesByResource(state: State, actorId: ActorId): Map<ResourceId, PolicyRow[]> {
+  const found = new Map<ResourceId, PolicyRow[]>();
+  for (const groupId of new Set(groupsOf(state.tables.memberships, actorId))) {
+    for (const policy of partners(state.tables.policiesOfGroup, groupId)) {
+      if (policy.disabled_at !== null) continue;
+      const others = found.get(policy.resource_id);
+      if (others === undefined) found.set(policy.resource_id, [policy]);
+      else others.push(policy);
+    }
+  }
+  return found;
+}
+
+/** The enabled policies of the subject's groups that name the resource. */
 function policiesFor(state: State, isMember: (groupId: GroupId) => boolean, resourceId: ResourceId): PolicyRow[] {
   const policies: PolicyRow[] = [];
   for (const policy of partners(state.tables.policiesOfResource, resourceId)) {
     if (policy.disabled_at === null && isMember(policy.actor_group_id)) policies.push(policy);
   }
-  return policies.length < 2 ? policies : policies.toSorted((a, b) => (a.id < b.id ? -1 : 1));
+  return policies;
+}
+
+function byId(a: PolicyRow, b: PolicyRow): number {
+  return a.id < b.id ? -1 : 1;
 }
 
 /** Of `policies`, the one whose conditions hold at `at` and go on to do so longest; the first of equals; null for none. */

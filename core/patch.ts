@@ -2,7 +2,7 @@
 // changed. A resource whose sites, type or address changed is removed and added, for devices take it so.
 import { announce, announcedResource, withdraw } from './announced.ts';
 import { expectSession } from './due.ts';
-import { accessesOf, namedResources, subjectOf } from './access.ts';
+import { accessesOf, policiesByResource, subjectOf } from './access.ts';
 import { resourceInView } from './view.ts';
 import { must } from '../protocol/assert.ts';
 import { tunnelInterface } from './render.ts';
@@ -35,9 +35,12 @@ export function patchClient(
     patchInterface(state, session, announced, send);
     announced.until = Infinity;
   }
-  const accessTo = accessesOf(state, subjectOf(session));
+  const named = resources === 'all' ? policiesByResource(state, session.actorId) : undefined;
+  const accessTo = accessesOf(state, subjectOf(session), named);
+  const asked =
+    resources === 'all' ? [...announced.resources.map(({ id }) => id), ...(named?.keys() ?? [])] : resources;
   const added: ClientNews[] = [];
-  for (const resourceId of inQuestion(state, session, announced, resources, interrupted)) {
+  for (const resourceId of inOrder(asked, interrupted)) {
     const before = announcedResource(announced, resourceId);
     const { resource: after, until } = resourceInView(state, accessTo, resourceId);
     announced.until = Math.min(announced.until, until);
@@ -71,19 +74,9 @@ function patchInterface(
   send({ type: 'interface', interface: after });
 }
 
-/** The resources to compare, ordered by id so that the same change is told in the same order to everyone. */
-function inQuestion(
-  state: State,
-  session: ClientSession,
-  announced: Announced,
-  resources: Iterable<ResourceId> | 'all',
-  interrupted: ReadonlySet<ResourceId>,
-): ResourceId[] {
-  const named =
-    resources === 'all'
-      ? [...announced.resources.map(({ id }) => id), ...namedResources(state, session.actorId)]
-      : resources;
-  return [...new Set([...named, ...interrupted])].sort();
+/** Each once, ordered by id so that the same change is told in the same order to everyone. */
+function inOrder(asked: Iterable<ResourceId>, interrupted: ReadonlySet<ResourceId>): ResourceId[] {
+  return [...new Set([...asked, ...interrupted])].sort();
 }
 
 /** What a resource has become: its filters alone, where the client takes that and nothing else is different. */

@@ -1,6 +1,6 @@
 // What a client should know, as a pure function of the state: the whole of it is `init`, and what is pushed later is the
 // difference of two views.
-import { accessesOf, namedResources, subjectOf } from './access.ts';
+import { accessesOf, policiesByResource, subjectOf } from './access.ts';
 import { clientResource, tunnelInterface } from './render.ts';
 import type { Announced, ClientSession, State } from './state.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
@@ -12,8 +12,9 @@ export function clientView(state: State, session: ClientSession): Announced | nu
   if (row === undefined) return null;
   const resources: ClientResource[] = [];
   let until = Infinity;
-  const accessTo = accessesOf(state, subjectOf(session));
-  for (const resourceId of [...namedResources(state, session.actorId)].sort()) {
+  const named = policiesByResource(state, session.actorId);
+  const accessTo = accessesOf(state, subjectOf(session), named);
+  for (const resourceId of [...named.keys()].sort()) {
     const seen = resourceInView(state, accessTo, resourceId);
     if (seen.resource !== null) resources.push(seen.resource);
     until = Math.min(until, seen.until);

@@ -40,10 +40,14 @@ export function acceptSocket(ctx: DurableObjectState, socket: WebSocket, session
 
 /** Stores the session's facts with its socket. */
 export function attach(socket: WebSocket, session: AnySession): void {
-  store(socket, session, factsOf(socket)?.link ?? { version: 1, acceptedAt: 0 });
+  store(socket, session, linkOf.get(socket) ?? factsOf(socket)?.link ?? { version: 1, acceptedAt: 0 });
 }
 
+/** The link of sockets whose facts were stored since the object woke: those are not read back for each change. */
+const linkOf = new WeakMap<WebSocket, LinkFacts>();
+
 function store(socket: WebSocket, session: AnySession, link: LinkFacts): void {
+  linkOf.set(socket, link);
   socket.serializeAttachment({ version: 2, link, session } satisfies v.InferInput<typeof attachment>);
   read.set(socket, { link, session });
 }
