@@ -1,7 +1,8 @@
 // What a transaction of many rows costs the replicator: `node bench/large-transaction.ts [ROWS]`, a million by default, all of
-// one account. Prints how long it takes from COMMIT until it has left in parts and been confirmed, the most memory that the
+// one account. How long it takes from COMMIT until it has left in parts and been confirmed, the most memory that the
 // replicator's process held, and how long another account's commit right behind it waited. The worker only checks and counts.
 import { readFileSync } from 'node:fs';
+import { report } from './support/report.ts';
 import { startFakeWorker } from '../test/support/fake-worker.ts';
 import { ingestKey, startReplicator, startTestServer } from '../test/support/replicator.ts';
 import { createAccount, renameAccount } from '../test/replicator/system.ts';
@@ -38,8 +39,10 @@ await untilConfirmed(String(ends[0]?.['lsn']));
 const confirmedAt = performance.now();
 
 const peakMb = Number(/VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${replicator.pid}/status`, 'utf8'))?.[1]) / 1024;
-process.stdout.write(
-  `${rows} rows: ${parts} parts, confirmed ${seconds(confirmedAt)} after COMMIT, the commit behind it delivered ${seconds(otherAt)} after, at most ${Math.round(peakMb)} MB resident\n`,
+report(
+  `replicator memory during a transaction of ${rows.toLocaleString('en')} rows`,
+  `at most ${Math.round(peakMb)} MB resident; ${parts} parts, confirmed ${seconds(confirmedAt)} after COMMIT, the commit of another account behind it delivered ${seconds(otherAt)} after`,
+  { budget: 'RSS < 300 MB' },
 );
 await replicator.kill('SIGTERM');
 await worker.close();

@@ -74,7 +74,6 @@ async function measure(test: TestSystem, { accounts, clients, changes }: Case): 
     beside: `pg_recvlogical: ${peer}`,
     budget: '≥ pg_recvlogical',
   });
-  await db.query('delete from accounts where id = any($1)', [accountIds]);
 }
 
 /** Accounts of one user, one policy and ten resources, all of them in view. */
