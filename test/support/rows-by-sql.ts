@@ -20,7 +20,7 @@ const change = v.variant('op', [
   v.object({ op: v.literal('insert'), table: tableName, new: wireRow }),
   v.object({ op: v.literal('update'), table: tableName, old: wireRow, new: wireRow }),
   v.object({ op: v.literal('delete'), table: tableName, old: wireRow }),
-  v.object({ op: v.literal('truncate'), table: tableName }),
+  v.object({ op: v.literal('truncate'), table: v.union([tableName, v.literal('flows')]) }),
 ]);
 
 /** Parents before children. */
