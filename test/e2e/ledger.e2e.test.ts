@@ -89,3 +89,14 @@ test('[P7.603] a session is written when it begins and when it ends', async () =
     account.accountId,
   ]);
 });
+
+test('[P7.640] what was granted just before the worker is killed is written once it is back, once, before any device returns', async () => {
+  const { account, client } = await openFlow(all, 'killed');
+  await all.system.killWorker();
+  const [before] = (await all.db.query('select from flows where account_id = $1', [account.accountId])).rows;
+  await all.system.startWorker();
+  await untilRow('select id from flows where account_id = $1', [account.accountId]);
+  await client.device.closed;
+  const { rows } = await all.db.query('select client_id from flows where account_id = $1', [account.accountId]);
+  expect([before, rows]).toEqual([undefined, [{ client_id: account.clientId }]]);
+});
