@@ -6,6 +6,7 @@ import { cut } from './cut.ts';
 import { commandHelp, overview } from './help.ts';
 import { access } from './access.ts';
 import { explain } from './explain.ts';
+import { flows } from './flows.ts';
 import { log } from './log.ts';
 import { resync } from './resync.ts';
 import { readSettings } from './settings.ts';
@@ -16,7 +17,19 @@ import { tokenCreate } from './token-create.ts';
 import { tokenRevoke } from './token-revoke.ts';
 import { verify } from './verify.ts';
 
-const commands: readonly Command[] = [tokenCreate, tokenRevoke, status, explain, access, log, verify, resync, cut, sql];
+const commands: readonly Command[] = [
+  tokenCreate,
+  tokenRevoke,
+  status,
+  explain,
+  access,
+  flows,
+  log,
+  verify,
+  resync,
+  cut,
+  sql,
+];
 
 export type Surroundings = {
   readonly env: Readonly<Record<string, string | undefined>>;

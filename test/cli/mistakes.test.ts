@@ -16,7 +16,7 @@ const revoke = ['token', 'revoke', '00000000-0000-4000-8000-00000000abcd'];
 const usage: readonly (readonly [readonly string[], RegExp])[] = [
   [
     ['frob'],
-    /There is no command "frob" among token create, token revoke, status, explain, access, log, verify, resync, cut, sql/,
+    /There is no command "frob" among token create, token revoke, status, explain, access, flows, log, verify, resync, cut, sql/,
   ],
   [['token'], /After token, token create or token revoke was expected, got nothing/],
   [['--json', 'status'], /The command comes before --json/],

@@ -51,6 +51,7 @@ test('every command of the recipes does something', async () => {
     expect.stringMatching(/^drawbridge\./),
     'No change.\n',
     'UPDATE 1\n',
+    'No flow.\n',
   ]);
   const farm = await db.query(
     `select from resources r join resource_connections c on c.resource_id = r.id join policies p on p.resource_id = r.id
