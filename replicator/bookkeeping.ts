@@ -154,18 +154,18 @@ export class Bookkeeping {
   async #write(rows: readonly LogRow[], lanes: readonly LaneRow[]): Promise<PgSnapshot> {
     const { client } = this.#options;
     try {
-      return await write(client, rows, lanes, this.#options);
+      return await writeRows(client, rows, lanes, this.#options);
     } catch (error) {
       if (!isRefusal(error) || rows.length === 0) throw error;
     }
     for (const row of rows) await this.#writeRow(row);
-    return await write(client, [], lanes, this.#options);
+    return await writeRows(client, [], lanes, this.#options);
   }
 
   async #writeRow(row: LogRow): Promise<void> {
     const { client, log } = this.#options;
     try {
-      await write(client, [row], [], this.#options);
+      await writeRows(client, [row], [], this.#options);
     } catch (error) {
       if (!isRefusal(error)) throw error;
       // Without Postgres's message, which may quote the row.
@@ -176,7 +176,7 @@ export class Bookkeeping {
         lsn: formatPgLsn(row.lsn),
         reason,
       });
-      await write(client, [withoutData(row, reason)], [], this.#options);
+      await writeRows(client, [withoutData(row, reason)], [], this.#options);
     }
   }
 }
@@ -198,7 +198,8 @@ function isRefusal(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && /^(?:22|23|54|P0)/.test(error.code ?? '');
 }
 
-async function write(
+/** One statement: rows of the log, lanes, and what the primary sees. */
+export async function writeRows(
   client: ClientBase,
   rows: readonly LogRow[],
   lanes: readonly LaneRow[],

@@ -87,7 +87,7 @@ test('[P1.318] a transaction that comes in parts is logged whole, each row once,
   expect(rows).toEqual([{ rows: 12_000, seqs: 12_000, last: 11_999, commits: 1, names: ['alice'], ids: 12_000 }]);
 });
 
-test('[P1.304] the deletion of an account is logged, with everything that goes with it', async () => {
+test('[P1.304][D15] the deletion of an account is logged, with everything that goes with it', async () => {
   const { database } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query(`insert into actors (account_id, type, name) values ($1, 'service_account', 'one')`, [account]);
@@ -178,7 +178,7 @@ test('[P1.309] a snapshot writes nothing to the log', async () => {
   expect((await logOf(database, account)).map((row) => row['op'])).toEqual(['insert', 'update']);
 });
 
-test('[P1.310] each row of a transaction names the session that made it', async () => {
+test('[P1.310][D16] each row of a transaction names the session that made it', async () => {
   const { database, connect } = await startAll(server, closers);
   await database.query(`drop role if exists editor`);
   await database.query(`create role editor`);

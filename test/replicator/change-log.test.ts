@@ -28,7 +28,7 @@ test('[P1.303] each change of a transaction is one row of the log, with the rows
   ]);
 });
 
-test('[P5.300] a column that is not known to be harmless is redacted before it is kept, an unknown one too', () => {
+test('[P5.300][D16] a column that is not known to be harmless is redacted before it is kept, an unknown one too', () => {
   const log = new ChangeLog();
   const secrets = { secret_salt: 's1', secret_hash: 's2', later_column: 's3', unset: null };
   log.add(

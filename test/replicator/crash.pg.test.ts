@@ -23,7 +23,7 @@ afterAll(async () => {
   rmSync(dirname(dataDir), { recursive: true, force: true });
 });
 
-test('[P2.22] after a crash of Postgres every commit has been applied once, in order, without a snapshot', async () => {
+test('[P2.22][LAB-CR] after a crash of Postgres every commit has been applied once, in order, without a snapshot', async () => {
   const worker = await startFakeWorker(ingestKey);
   const replicator = startReplicator({
     REPLICATOR_DATABASE_URL: await setRolePassword(postgres.url, 'drawbridge_replicator', 'secret'),

@@ -70,7 +70,7 @@ test('[P2.11] a relation that is described again is read by its latest descripti
   expect(decode(bytes.insert(1, ['a', '1', 'x', 't']))).toMatchObject({ new: { extra: true } });
 });
 
-test('[P2.12] nothing decoded is a view of the buffer that it came from', () => {
+test('[P2.12][LAB-D] nothing decoded is a view of the buffer that it came from', () => {
   const { decode } = createDecoder();
   const given = bytes.message('drawbridge', '{"type":"marker"}');
 

@@ -58,7 +58,7 @@ test('[P3.2] a transaction arrives whole: subtransactions that were rolled back 
   ]);
 });
 
-test('[P3.3] transactions that overlap arrive in the order of their commits', async () => {
+test('[P3.3][LAB-K] transactions that overlap arrive in the order of their commits', async () => {
   const { database, worker, connect } = await startAll(server, closers);
   const account = await createAccount(database);
   const [one, two] = [await connect(), await connect()];
@@ -115,7 +115,7 @@ test('[P2.1] an update of a key arrives as a delete and an insert with two seqs'
   expect(worker.violations).toEqual([]);
 });
 
-test('[P2.2] rows of COPY, which share one LSN, all arrive', async () => {
+test('[P2.2][LAB-K] rows of COPY, which share one LSN, all arrive', async () => {
   const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   // COPY FROM PROGRAM needs no client support and runs the same multi-insert.
@@ -159,7 +159,7 @@ test('[P2.4] an account born in the stream is delivered without a snapshot, from
   expect(worker.accounts.get(account)?.snapshots).toBe(0);
 });
 
-test('[P1.1] what was committed while the replicator was killed and the worker down is delivered once, in order', async () => {
+test('[P1.1][LAB-C] what was committed while the replicator was killed and the worker down is delivered once, in order', async () => {
   const { database, worker, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
@@ -196,7 +196,7 @@ test('[P1.2] after a restart the lane goes on from the lanes table, and what was
   expect(again[0]).toMatchObject({ type: 'commits', from: worker.accounts.get(account)?.commits[0]?.lsn });
 });
 
-test('[P1.3] nothing is confirmed past a commit that one of its objects does not hold', async () => {
+test('[P1.3][LAB-A] nothing is confirmed past a commit that one of its objects does not hold', async () => {
   const { database, worker } = await startAll(server, closers);
   const [stuck, other] = [await createAccount(database), await createAccount(database)];
   await worker.until('both', () => [stuck, other].every((account) => nameOf(worker, account) === 'an account'));
@@ -250,7 +250,7 @@ test('[P15.1] what arrives while a lane waits travels in one delivery once it go
   expect(worker.violations).toEqual([]);
 });
 
-test('[P15.19] reading pauses while more than a window of bytes waits for answers, and nothing is lost by it', async () => {
+test('[P15.19][LAB-F2] reading pauses while more than a window of bytes waits for answers, and nothing is lost by it', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');

@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P1.4] confirmed_flush_lsn is exactly the position given, and a commit whose record starts there comes again', async () => {
+test('[P1.4][LAB-B][LAB-KA] confirmed_flush_lsn is exactly the position given, and a commit whose record starts there comes again', async () => {
   const database = await createSlot();
   const first = await open(database);
   // The commit record of `two` follows that of `one` byte for byte, since its message was written before.
@@ -35,7 +35,7 @@ test('[P1.4] confirmed_flush_lsn is exactly the position given, and a commit who
   await second.wal.close();
 });
 
-test('[P1.5] a status sent before anything is confirmed moves nothing', async () => {
+test('[P1.5][LAB-J] a status sent before anything is confirmed moves nothing', async () => {
   const database = await createSlot();
   const before = await database.confirmed();
   const first = await open(database);
@@ -54,7 +54,7 @@ test('[P1.5] a status sent before anything is confirmed moves nothing', async ()
   await second.wal.close();
 });
 
-test('[P1.6] reading that is paused for longer than wal_sender_timeout keeps its connection', async () => {
+test('[P1.6][LAB-G] reading that is paused for longer than wal_sender_timeout keeps its connection', async () => {
   const database = await createSlot();
   const { wal, commit, errors } = await open(database);
   wal.pause();

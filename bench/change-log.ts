@@ -1,0 +1,156 @@
+// The change log with 90 daily partitions beside 2, in one run: inserting a batch as the replicator does, and a page of one account
+// and one day as `drawbridge log` reads it. `node bench/change-log.ts --rows N` (default 30000): rows a partition. 50 million rows a
+// month would be 1.7 million a partition; what is compared is what the number of partitions costs.
+import { parseArgs } from 'node:util';
+import { Client } from 'pg';
+import { pageSql, pageValues } from '../cli/log-query.ts';
+import { migrate } from '../dev/migrate.ts';
+import { startPostgres } from '../dev/postgres.ts';
+import { batchRowsMax, type LogRow } from '../replicator/change-log.ts';
+import * as v from 'valibot';
+import { accountId, type AccountId } from '../protocol/ids.ts';
+import { writeRows } from '../replicator/bookkeeping.ts';
+
+const { values } = parseArgs({ options: { rows: { type: 'string', default: '30000' } } });
+const rowsOfPartition = Number(values.rows);
+const accounts = 1_000;
+const samples = 400;
+const warmUp = 40;
+const dayMs = 86_400_000;
+let lsn = 1n << 60n;
+const data = JSON.stringify({
+  id: '00000000-0000-4000-8000-000000000000',
+  account_id: '00000000-0000-4000-8000-000000000001',
+  type: 'service_account',
+  name: 'x'.repeat(60),
+});
+const subject = JSON.stringify({ role: 'app', application: 'app', address: '10.0.0.1' });
+
+const server = await startPostgres({ settings: { shared_buffers: '256MB', max_wal_size: '8GB' } });
+try {
+  const few = await prepare(2);
+  const many = await prepare(90);
+  const timesOf = new Map(
+    [few, many].map((one) => [one, { insert: [] as number[], page: [] as number[], newest: [] as number[] }]),
+  );
+  for (let sample = -warmUp; sample < samples; sample += 1) {
+    for (const one of sample % 2 === 0 ? [few, many] : [many, few]) {
+      const taken = [
+        await timed(() => insertBatch(one)),
+        await timed(() => readDay(one)),
+        await timed(() => readNewest(one)),
+      ];
+      if (sample < 0) continue;
+      const times = timesOf.get(one);
+      times?.insert.push(taken[0] ?? 0);
+      times?.page.push(taken[1] ?? 0);
+      times?.newest.push(taken[2] ?? 0);
+    }
+  }
+  for (const what of ['insert', 'page', 'newest'] as const) {
+    const [two = [], ninety = []] = [few, many].map((one) => timesOf.get(one)?.[what]);
+    print(`${what} p50`, quantile(two, 0.5), quantile(ninety, 0.5));
+    print(`${what} p95`, quantile(two, 0.95), quantile(ninety, 0.95));
+  }
+  await Promise.all([few, many].map(async ({ client }) => await client.end()));
+} finally {
+  await server.stop();
+}
+
+type Prepared = { readonly client: Client; readonly partitions: number };
+
+/** A database of its own with so many partitions, each of `rowsOfPartition` rows of random accounts, the last of them today. */
+async function prepare(partitions: number): Promise<Prepared> {
+  const admin = new Client({ connectionString: server.url });
+  await admin.connect();
+  await admin.query(`create database log_${partitions}`);
+  await admin.end();
+  const url = new URL(server.url);
+  url.pathname = `/log_${partitions}`;
+  await migrate(url.href);
+  const client = new Client({ connectionString: url.href });
+  client.on('error', () => {
+    // The server ends before its sessions when something fails; that is thrown already.
+  });
+  await client.connect();
+  for (let day = partitions - 1; day >= 0; day -= 1) {
+    await client.query(
+      `insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, old_data, data, subject, vsn)
+       select current_date - $1::int + n * (interval '1 day' / $2), 1, pg_lsn ('0/0') + ($1::int * 1e9 + n * 200)::numeric, 0,
+              ('00000000-0000-4000-8000-' || lpad(to_hex((random() * $3)::int), 12, '0'))::uuid, 'actors', 'update', $4, $4, $5, 11
+         from generate_series(0, $2 - 1) n`,
+      [day, rowsOfPartition, accounts, data, subject],
+    );
+    await client.query('select drawbridge.make_change_log_partitions(0)');
+  }
+  await client.query('vacuum (analyze) drawbridge.change_logs');
+  await client.query('checkpoint');
+  const { rows } = await client.query<{ partitions: number; rows: number }>(
+    `select (select count(*)::int from pg_inherits where inhparent = 'drawbridge.change_logs'::regclass) as partitions,
+            (select count(*)::int from drawbridge.change_logs) as rows`,
+  );
+  process.stdout.write(`${partitions} days: ${rows[0]?.partitions} partitions, ${rows[0]?.rows} rows\n`);
+  return { client, partitions };
+}
+
+async function insertBatch({ client }: Prepared): Promise<void> {
+  lsn += 1_000n;
+  const rows: LogRow[] = Array.from({ length: batchRowsMax }, (_, seq) => ({
+    lsn,
+    committedAtUs: Date.now() * 1_000,
+    seq,
+    account: randomAccount(),
+    table: 'actors',
+    op: 'update',
+    oldData: data,
+    data,
+    reason: null,
+    subject,
+  }));
+  await writeRows(client, rows, [], { epoch: 1, term: 1 });
+}
+
+async function readDay({ client, partitions }: Prepared): Promise<void> {
+  const until = Date.now() - Math.floor(Math.random() * (partitions - 1)) * dayMs;
+  const range = {
+    account: randomAccount(),
+    since: new Date(until - dayMs),
+    until: new Date(until),
+    after: null,
+    limit: 50,
+  };
+  await client.query(pageSql, pageValues(range));
+}
+
+async function readNewest({ client }: Prepared): Promise<void> {
+  await client.query(
+    pageSql,
+    pageValues({ account: randomAccount(), since: null, until: null, after: null, limit: 50 }),
+  );
+}
+
+function randomAccount(): AccountId {
+  return v.parse(
+    accountId,
+    `00000000-0000-4000-8000-${Math.floor(Math.random() * accounts)
+      .toString(16)
+      .padStart(12, '0')}`,
+  );
+}
+
+async function timed(act: () => Promise<void>): Promise<number> {
+  const begin = performance.now();
+  await act();
+  return performance.now() - begin;
+}
+
+function quantile(times: readonly number[], q: number): number {
+  return times.toSorted((a, b) => a - b)[Math.floor(times.length * q)] ?? Number.NaN;
+}
+
+function print(what: string, two: number, ninety: number): void {
+  const ratio = (ninety / two).toFixed(2);
+  process.stdout.write(
+    `${what.padEnd(12)} 2 partitions ${two.toFixed(2)} ms, 90 partitions ${ninety.toFixed(2)} ms, ratio ${ratio}\n`,
+  );
+}
