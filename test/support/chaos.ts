@@ -17,7 +17,9 @@ import { startReplicatorPart, startWorkerPart } from '../../dev/system.ts';
 import type { Part } from '../../dev/process.ts';
 import { digestAnswer, digestPath } from '../../protocol/digest.ts';
 import { accountId } from '../../protocol/ids.ts';
+import { messagePrefix } from '../../protocol/steering.ts';
 import { clientConfig } from '../../replicator/connection.ts';
+import { composeSteering } from '../../replicator/steering.ts';
 import { randomFrom, startLoad, type Load } from './load.ts';
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 import { processGone } from './processes.ts';
@@ -37,12 +39,14 @@ export type Chaos = {
   /** The owner's URL. */
   readonly url: string;
   readonly load: (seed: number, writers?: number) => Load;
+  /** Asks for a snapshot of one account, as `drawbridge resync` does. */
+  readonly resync: (account: string) => Promise<void>;
   readonly kill: (victim: Victim) => Promise<void>;
   /** Starts it again and waits until it is ready. */
   readonly revive: (victim: Victim) => Promise<void>;
   /** Waits until nothing is under way, and compares everything since the last time. Every difference is a sentence. */
   readonly settle: () => Promise<readonly string[]>;
-  /** What the replicator has said of epochs and snapshots, which would hide that something was lost; births and the first epoch aside. */
+  /** What the replicator has said of epochs and snapshots, which would hide that something was lost; births, the first epoch and what was asked for aside. */
   readonly healing: () => readonly string[];
   readonly lines: readonly string[];
   /** Resolves when a part prints a line about this event, from here on. */
@@ -112,6 +116,16 @@ export async function startChaos(options: { readonly accounts: number }): Promis
     url,
     lines,
     load: (seed, writers = 3) => startLoad({ url, seed, writers, accounts }),
+    async resync(account) {
+      const message = { type: 'resync', account: v.parse(accountId, account), at: Date.now() } as const;
+      const client = new pg.Client({ connectionString: url });
+      await client.connect();
+      await client.query('select pg_logical_emit_message(true, $1, $2)', [
+        messagePrefix,
+        composeSteering(message, ingestKey),
+      ]);
+      await client.end();
+    },
     async kill(victim) {
       if (victim === 'postgres') {
         process.kill(postgres.pid, 'SIGKILL');
@@ -130,7 +144,9 @@ export async function startChaos(options: { readonly accounts: number }): Promis
     },
     healing: () =>
       lines.filter(
-        (line) => /"event":"(?:epoch_opened|snapshot_required)"/.test(line) && !/no history|"epoch":1,/.test(line),
+        (line) =>
+          /"event":"(?:epoch_opened|snapshot_required)"/.test(line) &&
+          !/no history|an operator asked for it|"epoch":1,/.test(line),
       ),
     async event(event) {
       for await (const [line] of on(events, 'line')) if (String(line).includes(`"event":"${event}"`)) return;
@@ -193,6 +209,8 @@ export async function killRound(chaos: Chaos, seed: number): Promise<{ what: str
   await load.commits(upTo(20));
   const first = victims[upTo(victims.length) - 1] ?? 'replicator';
   const killed: Victim[] = [first];
+  // A snapshot that is under way must not keep what the crash takes back.
+  if (random() < 0.5) await chaos.resync(chaos.accounts[upTo(chaos.accounts.length) - 1] ?? '');
   await chaos.kill(first);
   if (random() < 0.3) {
     const second = victims[(victims.indexOf(first) + upTo(2)) % victims.length] ?? 'worker';
