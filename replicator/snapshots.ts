@@ -57,7 +57,11 @@ export class Snapshots {
   constructor(options: SnapshotsOptions) {
     this.#options = options;
     this.#pool = new pg.Pool({ ...options.connection, max: atOnceMax });
-    this.#pool.on('connect', (client) => this.#clients.add(client));
+    this.#pool.on('connect', (client) => {
+      this.#clients.add(client);
+      // While a client is in use the pool does not listen for the end of its session.
+      client.on('error', (error) => this.#fail(error));
+    });
     this.#pool.on('remove', (client) => this.#clients.delete(client));
     this.#pool.on('error', (error) => this.#fail(error));
   }

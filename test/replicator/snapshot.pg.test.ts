@@ -8,6 +8,7 @@ import { accountId, type AccountId } from '../../protocol/ids.ts';
 import { tableNames, type TableName } from '../../protocol/tables.ts';
 import { clientConfig } from '../../replicator/connection.ts';
 import { readAccount, UnseenError } from '../../replicator/snapshot.ts';
+import { composeSteering } from '../../replicator/steering.ts';
 import { keyOf, startFakeWorker, type FakeWorker } from '../support/fake-worker.ts';
 import {
   ingestKey,
@@ -135,6 +136,27 @@ test('[P1.12] [LAB-11] LOCK TABLE does not fix the snapshot: what commits while 
   await writer.query('commit');
 
   expect((await reading).rows.actors?.map((row) => row['name'])).toEqual(['while locked']);
+});
+
+test('[P1.324] a session that the server ends while it reads a snapshot ends the run, not the process', async () => {
+  const database = await server.createDatabase();
+  const account = v.parse(accountId, await createAccount(database));
+  const worker = await startWorker();
+  const replicator = await startAndStream(database, worker);
+  await worker.until('the first snapshot', () => worker.accounts.get(account)?.snapshots === 1);
+  const blocker = await connect(database.ownerUrl);
+  await blocker.query('begin');
+  await blocker.query('lock table actors');
+  const message = composeSteering({ type: 'resync', account, at: Date.now() }, ingestKey);
+  await database.query(`select pg_logical_emit_message(true, 'drawbridge', $1)`, [message]);
+  const waiting = `from pg_locks where not granted and mode = 'AccessShareLock' and database = (select oid from pg_database where datname = current_database())`;
+  await database.untilTrue(`select count(*) > 0 ${waiting}`);
+  await database.query(`select pg_terminate_backend(pid) ${waiting}`);
+  await replicator.event('run_failed');
+  await blocker.query('commit');
+
+  await worker.until('the snapshot', () => worker.accounts.get(account)?.snapshots === 2);
+  expect(await replicator.kill('SIGTERM')).toBe(0);
 });
 
 test('[P2.7] a row of every published table reads the same by snapshot and by stream', async () => {
