@@ -1,5 +1,5 @@
 // The change log with 90 daily partitions beside 2, in one run: inserting a batch as the replicator does, and a page of one account
-// and one day as `drawbridge log` reads it. `node bench/change-log.ts --rows N` (default 30000): rows a partition. 50 million rows a
+// and one day as `drawbridge log` reads it. `node bench/change-log.ts --rows N` (default 3000): rows a partition. 50 million rows a
 // month would be 1.7 million a partition; what is compared is what the number of partitions costs.
 import { parseArgs } from 'node:util';
 import { Client } from 'pg';
@@ -10,8 +10,9 @@ import { batchRowsMax, type LogRow } from '../replicator/change-log.ts';
 import * as v from 'valibot';
 import { accountId, type AccountId } from '../protocol/ids.ts';
 import { writeRows } from '../replicator/bookkeeping.ts';
+import { percentile, report } from './support/report.ts';
 
-const { values } = parseArgs({ options: { rows: { type: 'string', default: '30000' } } });
+const { values } = parseArgs({ options: { rows: { type: 'string', default: '3000' } } });
 const rowsOfPartition = Number(values.rows);
 const accounts = 1_000;
 const samples = 400;
@@ -47,10 +48,20 @@ try {
       times?.newest.push(taken[2] ?? 0);
     }
   }
+  const names = {
+    insert: 'change log: a batch of 500 rows written',
+    page: 'change log: 50 rows of one account and one day',
+    newest: 'change log: the newest 50 rows of one account',
+  };
   for (const what of ['insert', 'page', 'newest'] as const) {
-    const [two = [], ninety = []] = [few, many].map((one) => timesOf.get(one)?.[what]);
-    print(`${what} p50`, quantile(two, 0.5), quantile(ninety, 0.5));
-    print(`${what} p95`, quantile(two, 0.95), quantile(ninety, 0.95));
+    const [two = Number.NaN, ninety = Number.NaN] = [few, many].map((one) =>
+      percentile(timesOf.get(one)?.[what] ?? [], 0.95),
+    );
+    report(
+      `${names[what]}, 90 daily partitions of ${rowsOfPartition} rows`,
+      `p95 ${ninety.toFixed(1)} ms, ${(ninety / two).toFixed(2)} times`,
+      { beside: `2 partitions: p95 ${two.toFixed(1)} ms`, budget: what === 'newest' ? '-' : '1.5 times' },
+    );
   }
   await Promise.all([few, many].map(async ({ client }) => await client.end()));
 } finally {
@@ -85,11 +96,6 @@ async function prepare(partitions: number): Promise<Prepared> {
   }
   await client.query('vacuum (analyze) drawbridge.change_logs');
   await client.query('checkpoint');
-  const { rows } = await client.query<{ partitions: number; rows: number }>(
-    `select (select count(*)::int from pg_inherits where inhparent = 'drawbridge.change_logs'::regclass) as partitions,
-            (select count(*)::int from drawbridge.change_logs) as rows`,
-  );
-  process.stdout.write(`${partitions} days: ${rows[0]?.partitions} partitions, ${rows[0]?.rows} rows\n`);
   return { client, partitions };
 }
 
@@ -142,15 +148,4 @@ async function timed(act: () => Promise<void>): Promise<number> {
   const begin = performance.now();
   await act();
   return performance.now() - begin;
-}
-
-function quantile(times: readonly number[], q: number): number {
-  return times.toSorted((a, b) => a - b)[Math.floor(times.length * q)] ?? Number.NaN;
-}
-
-function print(what: string, two: number, ninety: number): void {
-  const ratio = (ninety / two).toFixed(2);
-  process.stdout.write(
-    `${what.padEnd(12)} 2 partitions ${two.toFixed(2)} ms, 90 partitions ${ninety.toFixed(2)} ms, ratio ${ratio}\n`,
-  );
 }
