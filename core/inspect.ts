@@ -239,7 +239,9 @@ function connectionOf(state: State, { client, isConnected }: Known): ExplainAnsw
   const refused = refusalOfToken(state, client.tokenId, ({ type, expires_at: end }) => {
     return type === 'client' && (end ?? Infinity) > state.now;
   });
-  const refusal = refused === null ? null : refusalOf(refused);
+  const isCut = isHeld(state, 'actor', client.actorId) || isHeld(state, 'client', client.deviceId);
+  const code = refused ?? (isCut ? 'held' : null);
+  const refusal = code === null ? null : refusalOf(code);
   return {
     since: isConnected ? client.connectedAt : null,
     isJoined: isConnected && client.joined,

@@ -135,6 +135,19 @@ test('[P5.103] a connection is said to be refused for the reason for which it is
   }
 });
 
+test('[P5.103] a connection that an operator holds, by its device or by its owner, is said to be refused for that', () => {
+  for (const of of [
+    { kind: 'client', id: ids.client },
+    { kind: 'actor', id: ids.actor },
+  ] as const) {
+    const driven = drive();
+    driven.step({ type: 'hold', hold: { ...of, at: 1, by: 'oncall', reason: null } });
+    expect(explained(driven, {}).connection.refusal?.code).toBe('held');
+    const { admission } = driven.step({ type: 'connect', sessionId: 'x', hello: clientHello() });
+    expect(admission).toMatchObject({ type: 'refused', refusal: { code: 'held' } });
+  }
+});
+
 test('[P5.104] before its first snapshot an object says that this is what is missing, and that nobody is admitted', () => {
   const told = explainClient(emptyState(new StoredMemberships()), questionOf({}), env(1));
   expect(told).toMatchObject({ position: null, client: null, verdict: 'not_found', missing: [{ type: 'snapshot' }] });
