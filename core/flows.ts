@@ -227,7 +227,7 @@ function askFor(
   env: Env,
 ): void {
   const expiresAt = Math.max(grant.expiresAt, expiryToRenew(state, grant));
-  const isDue = grant.acknowledged && state.now >= renewalAt(grant) && expiresAt > grant.expiresAt;
+  const isDue = grant.acknowledged && !state.stale && state.now >= renewalAt(grant) && expiresAt > grant.expiresAt;
   const told = isDue ? { ...grant, expiresAt, toldAt: state.now } : grant;
   ask(state, told, { client: client.publicKey }, gateway, { givenUp, isRenewal: false }, effects, env);
 }

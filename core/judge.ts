@@ -52,11 +52,11 @@ export function renew(state: State, grant: LiveGrant, effects: Effects, env: Env
   tellGateway(effects, session, { type: 'expiry', expiry });
 }
 
-/** The grant with the expiry that the gateway is to know from here on; the caller tells it. */
+/** The grant with the expiry that the gateway is to know from here on; the caller tells it. Stale rows justify no later one. */
 export function renewed(state: State, grant: LiveGrant, gateway: GatewaySession, effects: Effects): LiveGrant {
   const expiresAt = expiryToRenew(state, grant);
   if (state.now >= renewalAt(grant)) askUnlessFresh(state, effects);
-  const isDue = expiresAt > grant.expiresAt && state.now >= renewalAt(grant);
+  const isDue = expiresAt > grant.expiresAt && state.now >= renewalAt(grant) && !state.stale;
   if (!grant.acknowledged || !isDue || gatewaySpeech(gateway).renewal === 'none') return grant;
   const after = { ...grant, expiresAt, toldAt: state.now };
   return putGrant(state, after, effects);

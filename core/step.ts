@@ -154,7 +154,7 @@ function takeRows(
       for (const flowId of missing) touched.flows.add(flowId);
       removeOthers(state.tables, keys, touched, effects);
       for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
-      state.stale = false;
+      endStaleness(state);
     }
     state.position = input.position;
   }
@@ -164,6 +164,15 @@ function takeRows(
   if (state.position.epoch !== epochBefore) forgetFreshness(state);
   if (input.type === 'commit') hearCommit(state, input.commit.committedAtUs, effects, env);
   effects.saves.push({ type: 'put-position', position: state.position });
+}
+
+/** The rows are true again: what could not be renewed on stale ones is due at once. */
+function endStaleness(state: State): void {
+  if (!state.stale) return;
+  state.stale = false;
+  for (const grant of state.grants.values()) {
+    if (grant.phase === 'live' && renewalAt(grant) <= state.now) expectGrant(state, grant, true);
+  }
 }
 
 /** Changes rows; what follows is left to the commit or snapshot that the part belongs to. */

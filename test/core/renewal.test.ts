@@ -10,7 +10,7 @@ import {
   lines,
   refOf,
 } from '../support/core.ts';
-import { clientHello, commit, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
+import { clientHello, commit, id, ids, insert, lsn, remove, row, update, worldRows } from '../support/world.ts';
 import type { Drive } from '../support/core.ts';
 import type { Effects } from '../../core/effect.ts';
 
@@ -75,6 +75,18 @@ test('[P14.5] a grant that outlives what its gateway was told is renewed in the 
   const told = toldExpiry(renewal ?? effects[0]!, 'access_authorization_expiry_updated');
   expect(told).toBeGreaterThan((1_000_000 + 1.75 * day - 1000) / 1000);
   expect(told).toBeLessThan((1_000_000 + 2 * day) / 1000);
+});
+
+test('[P5.506] while an object is stale no grant is renewed, and those that were due are once a snapshot has come', () => {
+  const { driven } = flowThrough('1.5.3');
+  driven.state.stale = true;
+  expect(runTo(driven, 1_000_000 + day - 1).sent).toEqual([]);
+  const position = { epoch: 1, lsn: lsn(200) };
+  driven.step({ type: 'snapshot', position, rows: worldRows(), commits: [] });
+  expect(runTo(driven, driven.now).sent).toEqual(['gateway access_authorization_expiry_updated']);
+
+  driven.state.stale = true;
+  expect(runTo(driven, 1_000_000 + 3 * day).sent).toEqual([reject, gone, back]);
 });
 
 test('[P14.6] a gateway that does not understand a later expiry is rejected at the one it knows, and the client asks again', () => {

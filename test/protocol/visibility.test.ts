@@ -15,7 +15,7 @@ test('[P1.23] a snapshot sees what is below xmin, and of the rest what is below 
   expect(() => parsePgSnapshot('10:20')).toThrow(SyntaxError);
 });
 
-test('[P1.24] the stream names transactions by 32 bits: they are widened to the nearest 64-bit id, across a wrap too', () => {
+test('[P1.24] [LAB-2] the stream names transactions by 32 bits: they are widened to the nearest 64-bit id, across a wrap too', () => {
   expect(widenXid(196_072, 12_885_097_961n)).toBe(3n * 2n ** 32n + 196_072n);
   expect(widenXid(0xffff_fff0, 2n ** 32n + 5n)).toBe(2n ** 32n - 16n);
   expect(widenXid(3, 2n ** 32n - 5n)).toBe(2n ** 32n + 3n);

@@ -113,7 +113,7 @@ test('[P1.25] without an answer the same delivery is sent again, later and later
   expect(retryDelayMs(50, () => 0.999)).toBeLessThanOrEqual(5_000);
 });
 
-test('[P1.26] a failed delivery keeps what its position says is durable, and sends the rest again', () => {
+test('[P1.26] [LAB-16] a failed delivery keeps what its position says is durable, and sends the rest again', () => {
   const lanes = lanesAt(10n);
   enqueue(lanes, A, commit(20n), false);
   for (const end of [30n, 40n, 50n]) enqueue(lanes, A, commit(end), false);

@@ -28,7 +28,7 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P1.8] an account older than the slot is delivered by snapshot while writers go on, and ends as the database has it', async () => {
+test('[P1.8] [LAB-1] an account older than the slot is delivered by snapshot while writers go on, and ends as the database has it', async () => {
   const database = await server.createDatabase();
   const account = await createAccount(database);
   for (let number = 0; number < 300; number += 1) await createActor(database, account, `old ${number}`);
@@ -104,7 +104,7 @@ test('[P1.10] a slot that is gone opens an epoch, in which every account that ev
   expect(epochs.rows.map((row) => row['epoch'])).toEqual([1, 2]);
 });
 
-test('[P1.11] a snapshot waits until it sees every transaction given, and gives up in the end', async () => {
+test('[P1.11] [LAB-1] a snapshot waits until it sees every transaction given, and gives up in the end', async () => {
   const database = await server.createDatabase();
   const account = await createAccount(database);
   const writer = await connect(database.ownerUrl);
