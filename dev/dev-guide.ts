@@ -32,7 +32,7 @@ Connect something of your own:
 
   client token   ${account.client.token}
   gateway token  ${account.gateway.token}
-  a client's URL, for a WebSocket program (devices are rows: ${spareExternalId} is one that nothing here uses)
+  a client's URL, for a WebSocket program (${spareExternalId} is a device that nothing here uses)
   ${socketUrl(workerUrl, account.client.token)}
   the same for curl, which is admitted with 101
   curl --include --no-buffer --max-time 5 --http1.1 --header 'Connection: Upgrade' --header 'Upgrade: websocket' --header 'Sec-WebSocket-Version: 13' --header 'Sec-WebSocket-Key: ZHJhd2JyaWRnZSBkZXY=' '${socketUrl(workerUrl, account.client.token).replace(/^ws/, 'http')}'
