@@ -1,7 +1,7 @@
 // Everything an account's object may be told to do. Saves come first and are one transaction; sends follow in order.
 import type { CloseCause } from '../protocol/reasons.ts';
 import type { Change, Position, WireRow } from '../protocol/commit.ts';
-import type { Denial, FlowRecord, Registration } from '../protocol/write-back.ts';
+import type { Denial, FlowRecord, HoldRecord, Registration } from '../protocol/write-back.ts';
 import type { Hold } from '../protocol/holds.ts';
 import type { FlowId, TokenId } from '../protocol/ids.ts';
 import type { LedgerMarks } from './ledger.ts';
@@ -23,12 +23,14 @@ export type LedgerSave =
   /** Those with a revision up to `through`. */
   | { readonly type: 'delete-records'; readonly through: number }
   /** A record that Postgres does not take. */
-  | { readonly type: 'put-refused'; readonly record: FlowRecord; readonly reason: string }
+  | { readonly type: 'put-refused'; readonly record: FlowRecord | HoldRecord; readonly reason: string }
   /** A device that the stream has not shown yet. */
   | { readonly type: 'put-registration'; readonly registration: Registration }
   | { readonly type: 'delete-registration'; readonly id: string }
   | { readonly type: 'put-denial'; readonly key: string; readonly denial: Denial }
   | { readonly type: 'delete-denial'; readonly key: string }
+  | { readonly type: 'put-hold-record'; readonly record: HoldRecord }
+  | { readonly type: 'delete-hold-record'; readonly revision: number }
   | { readonly type: 'put-ledger'; readonly marks: LedgerMarks };
 
 export type Save =

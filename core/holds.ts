@@ -3,6 +3,7 @@
 import { clientId, actorId, gatewayId, resourceId } from '../protocol/ids.ts';
 import { holdsMax } from '../protocol/holds.ts';
 import * as v from 'valibot';
+import { recordHold } from './hold-records.ts';
 import { nothingTouched } from './touched.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Effects } from './effect.ts';
@@ -21,6 +22,7 @@ export function placeHold(state: State, hold: Hold, effects: Effects): Touched |
   if (state.holds.size >= holdsMax) return null;
   state.holds.set(key, hold);
   effects.saves.push({ type: 'put-hold', hold });
+  recordHold(state, { ...hold, action: 'placed' }, effects);
   effects.notes.push({ event: 'hold_placed', kind: hold.kind, id: hold.id, by: hold.by });
   return touchedBy(hold);
 }
@@ -28,8 +30,10 @@ export function placeHold(state: State, hold: Hold, effects: Effects): Touched |
 /** Lifts a hold; null when there was none. */
 export function liftHold(state: State, target: HoldTarget, by: string, effects: Effects): Touched | null {
   if (!state.holds.delete(keyOf(target))) return null;
-  effects.saves.push({ type: 'delete-hold', kind: target.kind, id: target.id });
-  effects.notes.push({ event: 'hold_lifted', kind: target.kind, id: target.id, by });
+  const { kind, id } = target;
+  effects.saves.push({ type: 'delete-hold', kind, id });
+  recordHold(state, { kind, id, at: state.now, by, reason: null, action: 'lifted' }, effects);
+  effects.notes.push({ event: 'hold_lifted', kind, id, by });
   return touchedBy(target);
 }
 

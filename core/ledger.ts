@@ -5,8 +5,18 @@
 // revisions, so one number, `through`, says which have. Nothing waits for Postgres but Postgres: at `unflushedMax` records
 // that it does not have, new flows are refused and no record is dropped.
 import { isVisible } from '../protocol/visibility.ts';
-import type { Batch, BatchAnswer, Denial, EndCause, FlowRecord, Registration, Told } from '../protocol/write-back.ts';
-import type { ClientSession, Grant, LiveGrant, Session, State } from './state.ts';
+import { liveRecord, recordOf, revisionOf, takeSessions } from './records.ts';
+import type {
+  Batch,
+  BatchAnswer,
+  Denial,
+  EndCause,
+  FlowRecord,
+  HoldRecord,
+  Registration,
+  Told,
+} from '../protocol/write-back.ts';
+import type { ClientSession, Grant, LiveGrant, State } from './state.ts';
 import type { Effects } from './effect.ts';
 import type { FlowId, ResourceId } from '../protocol/ids.ts';
 import type { PgSnapshot } from '../protocol/visibility.ts';
@@ -45,6 +55,8 @@ export type Ledger = {
   stored: number;
   /** By client, resource, reason and minute. */
   readonly denials: Map<string, Denial>;
+  /** Holds placed and lifted that Postgres does not have, by revision, in order; core/hold-records.ts keeps them. */
+  readonly holds: Map<number, HoldRecord>;
   /** Revisions: of the last session that began or ended, and of the list that Postgres has; and how many that names. */
   sessions: { changed: number; through: number; alive: number };
   /** Records that Postgres refuses; they are kept aside. */
@@ -56,8 +68,9 @@ export type Ledger = {
   retryAt: number;
 };
 
-/** The part of it that is stored on its own. */
+/** The part of it that is stored on its own. `revision`: no record that Postgres has has a higher one. */
 export type LedgerMarks = {
+  readonly revision: number;
   readonly through: number;
   readonly flushes: readonly { readonly through: number; readonly xid: string }[];
   readonly sessions: { readonly through: number; readonly alive: number };
@@ -72,6 +85,7 @@ export function emptyLedger(): Ledger {
     unflushed: new Map(),
     stored: 0,
     denials: new Map(),
+    holds: new Map(),
     sessions: { changed: 0, through: 0, alive: 0 },
     refused: 0,
     dueAt: null,
@@ -162,8 +176,14 @@ export function isLedgerFull({ ledger }: State): boolean {
 
 /** How write-back stands, for operators. */
 export function writeBackStatus(state: State) {
-  const { isConfigured, unflushed, stored, failures, refused } = state.ledger;
-  return { isConfigured, waiting: unflushed.size + stored, failures, refused, isFull: isLedgerFull(state) };
+  const { isConfigured, unflushed, stored, holds, failures, refused } = state.ledger;
+  return {
+    isConfigured,
+    waiting: unflushed.size + stored + holds.size,
+    failures,
+    refused,
+    isFull: isLedgerFull(state),
+  };
 }
 
 /** When write-back has something to do; null when it has not, or has no database. */
@@ -191,13 +211,14 @@ export function takeBatch(
   const denials = [...ledger.denials.values()].filter(({ minute }) => isOver(minute, state.now));
   const sessions = ledger.sessions.changed > ledger.sessions.through ? takeSessions(state) : null;
   const devices = unwritten(state).slice(0, batchRecordsMax);
-  if (devices.length === 0 && flows.length === 0 && denials.length === 0 && sessions === null) {
+  const holds = [...ledger.holds.values()].slice(0, batchRecordsMax);
+  if ([devices, flows, denials, holds].every(({ length }) => length === 0) && sessions === null) {
     findDue(state);
     return null;
   }
   const last = records.at(-1)?.revision ?? 0;
   const storedCount = stored.filter(({ revision }) => revision <= last).length;
-  return { batch: { account, devices, flows, denials, sessions }, storedCount };
+  return { batch: { account, devices, flows, denials, sessions, holds }, storedCount };
 }
 
 /** Postgres has taken the batch. Returns the flows whose rows somebody has deleted. */
@@ -264,7 +285,7 @@ export function resumeLedger(
   ledger.through = marks.through;
   ledger.flushes = [...marks.flushes];
   ledger.stored = stored.count;
-  ledger.revision = Math.max(ledger.revision, marks.through, marks.sessions.through, stored.lastRevision);
+  ledger.revision = Math.max(ledger.revision, marks.revision, ...ledger.holds.keys(), stored.lastRevision);
   const revisions = [...state.grants.values()].flatMap((grant) => {
     const revision = revisionOf(grant);
     return revision === null ? [] : [{ flowId: grant.flowId, revision }];
@@ -298,8 +319,8 @@ export function noteSessions(state: State): number {
   return revision;
 }
 
-export function marksOf({ through, flushes, sessions }: Ledger): LedgerMarks {
-  return { through, flushes, sessions: { through: sessions.through, alive: sessions.alive } };
+export function marksOf({ revision, through, flushes, sessions }: Ledger): LedgerMarks {
+  return { revision, through, flushes, sessions: { through: sessions.through, alive: sessions.alive } };
 }
 
 /** Something is to be written. */
@@ -322,10 +343,23 @@ function findDue(state: State): void {
   const isWaiting =
     ledger.unflushed.size > 0 ||
     ledger.stored > 0 ||
+    ledger.holds.size > 0 ||
     ledger.sessions.changed > ledger.sessions.through ||
     unwritten(state).length > 0;
   if (isWaiting) due(state, state.now);
   for (const { minute } of ledger.denials.values()) due(state, minute + 60_000);
+}
+
+/** Keeps a record aside that Postgres does not take; `why` names it. */
+export function keepRefused(
+  state: State,
+  record: FlowRecord | HoldRecord,
+  why: { readonly reason: string; readonly [field: string]: string },
+  effects: Effects,
+): void {
+  state.ledger.refused += 1;
+  effects.saves.push({ type: 'put-refused', record, reason: why.reason });
+  effects.notes.push({ event: 'record_refused', ...why });
 }
 
 /** A row that Postgres refuses is kept aside and named, and a flow whose row is gone has been deleted by somebody. */
@@ -338,62 +372,12 @@ function unusualResults(state: State, batch: Batch, answer: BatchAnswer, effects
     if (outcome === 'gone') gone.push(record.flowId);
     else {
       const { isKnown: _, ...refused } = record;
-      state.ledger.refused += 1;
-      effects.saves.push({ type: 'put-refused', record: refused, reason: reason ?? 'unknown' });
-      effects.notes.push({ event: 'record_refused', flow: id, reason: reason ?? 'unknown' });
+      keepRefused(state, refused, { flow: id, reason: reason ?? 'unknown' }, effects);
     }
   }
   return gone;
 }
 
-function takeSessions(state: State): NonNullable<Batch['sessions']> {
-  const begun = [...state.sessions.values()].filter(({ revision }) => revision > state.ledger.sessions.through);
-  const recordsOf = (role: Session['role']) => begun.filter((session) => session.role === role).map(sessionRecord);
-  return {
-    clients: recordsOf('client'),
-    gateways: recordsOf('gateway'),
-    alive: [...state.sessions.keys()],
-    revision: state.ledger.revision,
-  };
-}
-
-function sessionRecord(session: Session) {
-  const { id, deviceId, tokenId, publicKey, deviceVersion, remoteIp, region, latitude, longitude } = session;
-  const { connectedAt, revision } = session;
-  const device = { id, deviceId, tokenId, publicKey, version: deviceVersion };
-  return { ...device, remoteIp, region, latitude, longitude, connectedAt, revision };
-}
-
 function isOver(minute: number, now: number): boolean {
   return minute + 60_000 <= now;
-}
-
-function revisionOf(grant: Grant): number | null {
-  return (grant.phase === 'live' ? grant.ledger?.revision : grant.ended?.revision) ?? null;
-}
-
-function recordOf(grant: Grant, revision: number): FlowRecord | null {
-  return grant.phase === 'live' ? liveRecord(grant, revision) : (grant.ended ?? null);
-}
-
-function liveRecord(grant: LiveGrant, revision: number): FlowRecord {
-  const { flowId, clientId, resourceId, gatewayId, policyId, actorId, tokenId } = grant;
-  return {
-    flowId,
-    clientId,
-    resourceId,
-    gatewayId,
-    policyId,
-    actorId,
-    tokenId,
-    clientRemoteIp: grant.remoteIp,
-    grantedAt: grant.ledger?.grantedAt ?? grant.toldAt,
-    expiresAt: grant.expiresAt,
-    endedAt: null,
-    cause: null,
-    told: null,
-    toldAt: null,
-    first: grant.ledger?.first ?? revision,
-    revision,
-  };
 }

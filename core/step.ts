@@ -27,6 +27,7 @@ import { putActorsToSleep } from './awake.ts';
 import { buryTokens } from './tombstones.ts';
 import { forgetFreshness } from './freshness.ts';
 import { hearCommit, takeFreshness } from './hear.ts';
+import { forgetHoldRecords } from './hold-records.ts';
 import { liftHold, placeHold } from './holds.ts';
 import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
@@ -200,6 +201,7 @@ function takeHold(state: State, input: Extract<Input, { type: 'hold' | 'lift' }>
 
 /** A flow whose row is gone was cut by whoever deleted it, and a device that Postgres does not take is no device. */
 function takeFlushed(state: State, input: Extract<Input, { type: 'flushed' }>, effects: Effects, env: Env): void {
+  forgetHoldRecords(state, input.batch, input.answer, effects);
   const gone = flushed(state, input, effects);
   if (input.answer.failed.length > 0) flushFailed(state, env.seed);
   const { devices } = input.answer;

@@ -505,6 +505,25 @@ CREATE INDEX gateway_sessions_account_id_live_idx ON drawbridge.gateway_sessions
 CREATE INDEX gateway_sessions_gateway_id_idx ON drawbridge.gateway_sessions USING btree (account_id, gateway_id, connected_at DESC);
 comment on table drawbridge.gateway_sessions is 'Connections of gateways, with what each brought.';
 
+create table drawbridge.hold_log (
+  account_id uuid not null,
+  revision bigint not null,
+  action text not null,
+  kind text not null,
+  target_id uuid not null,
+  at timestamp with time zone not null,
+  by text not null,
+  reason text,
+  constraint hold_log_pkey PRIMARY KEY (account_id, revision),
+  constraint hold_log_action_check CHECK ((action = ANY (ARRAY['placed'::text, 'lifted'::text]))),
+  constraint hold_log_kind_check CHECK ((kind = ANY (ARRAY['client'::text, 'actor'::text, 'gateway'::text, 'resource'::text])))
+);
+alter table drawbridge.hold_log replica identity default;
+comment on table drawbridge.hold_log is 'What operators have denied at the edge with cut --at-edge, and lifted: one row each. A record alone: no edit of it places or lifts a hold.';
+comment on column drawbridge.hold_log.revision is 'Grows within the account, in the order in which it was done.';
+comment on column drawbridge.hold_log.at is 'When it was done, by the edge''s clock.';
+comment on column drawbridge.hold_log.by is 'Who did it, as the tool says.';
+
 create table drawbridge.lanes (
   account_id uuid not null,
   epoch bigint not null,
@@ -608,6 +627,7 @@ grant execute on function drawbridge.request_resync(jsonb) to drawbridge_edge;
 grant execute on function drawbridge.write_denials(uuid,jsonb) to drawbridge_edge;
 grant execute on function drawbridge.write_devices(uuid,jsonb,jsonb) to drawbridge_edge;
 grant execute on function drawbridge.write_flows(uuid,jsonb) to drawbridge_edge;
+grant execute on function drawbridge.write_holds(uuid,jsonb) to drawbridge_edge;
 grant execute on function drawbridge.write_sessions(uuid,jsonb,jsonb,uuid[],bigint) to drawbridge_edge;
 grant usage on schema drawbridge to drawbridge_replicator;
 grant usage on schema drawbridge to public;
@@ -1413,6 +1433,45 @@ begin
 exception when data_exception or integrity_constraint_violation or raise_exception then
   get stacked diagnostics failed_constraint = constraint_name;
   return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_hold(account uuid, item jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SET search_path TO ''
+AS $function$
+declare
+  failed_constraint text;
+begin
+  insert into drawbridge.hold_log (account_id, revision, action, kind, target_id, at, by, reason)
+  select account, new.revision, new.action, new.kind, new.id, new.at, new.by, new.reason
+  from jsonb_to_record(item)
+    as new (revision bigint, action text, kind text, id uuid, at timestamptz, by text, reason text)
+  on conflict (account_id, revision) do nothing;
+  return '{"outcome": "ok"}';
+exception when data_exception or integrity_constraint_violation or raise_exception then
+  get stacked diagnostics failed_constraint = constraint_name;
+  return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
+end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.write_holds(account uuid, items jsonb)
+ RETURNS jsonb
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO ''
+ SET lock_timeout TO '5s'
+AS $function$
+declare
+  item jsonb;
+  results jsonb := '[]';
+begin
+  perform drawbridge.take_turn(account);
+  for item in select value from jsonb_array_elements(items) loop
+    results := results || (jsonb_build_object('id', item ->> 'revision') || drawbridge.write_hold(account, item));
+  end loop;
+  return jsonb_build_object('xid', pg_current_xact_id()::text, 'results', results);
 end $function$
 ;
 

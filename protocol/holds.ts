@@ -12,6 +12,11 @@ export const holdsMax = 1000;
 
 const uuid = v.pipe(v.string(), v.regex(/^[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}$/, 'expected a lower-case UUID'));
 const note = v.pipe(v.string(), v.maxLength(255));
+/** As a request may give it: Postgres stores no other text, and a record of it is written there. */
+const storableNote = v.pipe(
+  note,
+  v.check((text) => text.isWellFormed() && !text.includes('\0'), 'expected well-formed Unicode without U+0000'),
+);
 
 export const holdTarget = v.object({ kind: v.picklist(holdKinds), id: uuid });
 export type HoldTarget = v.InferOutput<typeof holdTarget>;
@@ -35,8 +40,8 @@ export const holdRequest = v.object({
   place,
   action: v.variant('type', [
     v.object({ type: v.literal('list') }),
-    v.object({ type: v.literal('place'), ...holdTarget.entries, by: note, reason: v.nullable(note) }),
-    v.object({ type: v.literal('lift'), ...holdTarget.entries, by: note }),
+    v.object({ type: v.literal('place'), ...holdTarget.entries, by: storableNote, reason: v.nullable(storableNote) }),
+    v.object({ type: v.literal('lift'), ...holdTarget.entries, by: storableNote }),
   ]),
 });
 export type HoldRequest = v.InferOutput<typeof holdRequest>;

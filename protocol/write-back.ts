@@ -4,6 +4,7 @@
 // Times are milliseconds since 1970-01-01 UTC; revisions are whole numbers that only grow within an account.
 import * as v from 'valibot';
 import * as ids from './ids.ts';
+import { hold } from './holds.ts';
 import { wireRow } from './commit.ts';
 
 const revision = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
@@ -50,6 +51,10 @@ export const denial = v.object({
 });
 export type Denial = v.InferOutput<typeof denial>;
 
+/** What an operator did to a hold: `at` and `by` are of that; there is no reason for lifting. */
+export const holdRecord = v.object({ ...hold.entries, action: v.picklist(['placed', 'lifted']), revision });
+export type HoldRecord = v.InferOutput<typeof holdRecord>;
+
 /** A device that was registered at the edge: its row, and the transaction that wrote it, null before. */
 export const registration = v.object({
   table: v.picklist(['clients', 'gateways']),
@@ -89,6 +94,7 @@ export type Batch = {
     readonly alive: readonly string[];
     readonly revision: number;
   } | null;
+  readonly holds: readonly HoldRecord[];
 };
 
 /** `refused`: Postgres does not take the row, for `reason`. `gone`: it had the row, and somebody deleted it. */
@@ -107,5 +113,6 @@ export type Written = v.InferOutput<typeof written>;
 export type BatchAnswer = {
   readonly devices: Written | null;
   readonly flows: Written | null;
-  readonly failed: readonly ('devices' | 'flows' | 'denials' | 'sessions')[];
+  readonly holds: Written | null;
+  readonly failed: readonly ('devices' | 'flows' | 'denials' | 'sessions' | 'holds')[];
 };

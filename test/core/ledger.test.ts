@@ -31,7 +31,7 @@ function flush(driven: Drive, xid = 1000, results: readonly WriteResult[] = []):
   const taken = takeBatch(driven.state, ids.account, driven.records());
   if (taken === null) throw new Error('nothing is to be written');
   const flows = taken.batch.flows.length === 0 ? null : { xid: String(xid), results: [...results] };
-  return driven.step({ type: 'flushed', ...taken, answer: { devices: null, flows, failed: [] } });
+  return driven.step({ type: 'flushed', ...taken, answer: { devices: null, flows, holds: null, failed: [] } });
 }
 
 function snapshot(driven: Drive, seen: string, flows: readonly string[] = []): string[] {
@@ -141,7 +141,11 @@ test('[P7.611] what happens while a flush is under way is written by the next', 
   const taken = takeBatch(driven.state, ids.account, []);
   driven.commit(remove('policies'));
   if (taken === null) throw new Error('nothing is to be written');
-  driven.step({ type: 'flushed', ...taken, answer: { devices: null, flows: { xid: '5', results: [] }, failed: [] } });
+  driven.step({
+    type: 'flushed',
+    ...taken,
+    answer: { devices: null, flows: { xid: '5', results: [] }, holds: null, failed: [] },
+  });
   expect(written(driven).flows).toMatchObject([{ endedAt: driven.now, isKnown: true }]);
 });
 
@@ -191,7 +195,7 @@ test('[P7.615] a part that Postgres refuses as a whole keeps the others from not
   driven.step({
     type: 'flushed',
     ...taken,
-    answer: { devices: null, flows: { xid: '5', results: [] }, failed: ['sessions'] },
+    answer: { devices: null, flows: { xid: '5', results: [] }, holds: null, failed: ['sessions'] },
   });
   expect(written(driven)).toMatchObject({ flows: [], sessions: { clients: [{ deviceId: ids.client }] } });
   expect(flushDueAt(driven.state)).toBeGreaterThan(driven.now);

@@ -49,7 +49,7 @@ function written(driven: Drive, xid: number, results: readonly WriteResult[] = [
   return driven.step({
     type: 'flushed',
     ...taken,
-    answer: { devices, flows: { xid: String(xid), results: [] }, failed: [] },
+    answer: { devices, flows: { xid: String(xid), results: [] }, holds: null, failed: [] },
   });
 }
 
@@ -102,7 +102,11 @@ test('[P6.606] the stream may show a device before the answer to its writing com
   driven.commit({ op: 'insert', table: 'clients', new: only(driven, 'clients') });
   const results = (taken?.batch.devices ?? []).map((device) => ({ id: device.id, outcome: 'ok' as const }));
   if (taken === null) throw new Error('nothing is to be written');
-  driven.step({ type: 'flushed', ...taken, answer: { devices: { xid: '5', results }, flows: null, failed: [] } });
+  driven.step({
+    type: 'flushed',
+    ...taken,
+    answer: { devices: { xid: '5', results }, flows: null, holds: null, failed: [] },
+  });
   expect([...driven.state.tables.registrations.values()].map(({ table }) => table)).toEqual(['gateways']);
 });
 

@@ -171,6 +171,64 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
+  const hold = {
+    revision: 10,
+    action: 'placed',
+    kind: 'client',
+    id: id('cli'),
+    at: '2026-01-01T00:00:00Z',
+    by: 'alice',
+    reason: 'INC-42',
+  };
+
+  test('[P7.774] what was done to a hold is one row, however often and in whatever order it is written, and stays as it is', async () => {
+    const lifted = { ...hold, revision: 11, action: 'lifted', by: 'bob', reason: null };
+    const answer = await call('write_holds', acme, [lifted]);
+    await call('write_holds', acme, [hold, lifted]);
+    await call('write_holds', acme, [{ ...hold, by: 'mallory' }]);
+    await call('write_holds', other, [hold]);
+
+    expect(answer.results).toEqual([{ id: '11', outcome: 'ok' }]);
+    const at = new Date(hold.at);
+    expect(
+      await rowsOf(
+        `select revision::int, action, kind, target_id, at, by, reason from drawbridge.hold_log
+          where account_id = '${acme}' order by revision`,
+      ),
+    ).toEqual([
+      { revision: 10, action: 'placed', kind: 'client', target_id: hold.id, at, by: 'alice', reason: 'INC-42' },
+      { revision: 11, action: 'lifted', kind: 'client', target_id: hold.id, at, by: 'bob', reason: null },
+    ]);
+    await db.query('delete from accounts');
+    expect(await rowsOf('select from drawbridge.hold_log')).toHaveLength(3);
+    expect(await rowsOf(`select from pg_publication_tables where tablename = 'hold_log'`)).toEqual([]);
+  });
+
+  test('[P7.775] what is not a record of a hold is refused with what forbids it, and holds up no other', async () => {
+    const answer = await call('write_holds', acme, [
+      { ...hold, action: 'extended' },
+      { ...hold, revision: 11, kind: 'policy' },
+      { ...hold, revision: 12, id: '../x' },
+      { ...hold, revision: 13, at: 'noon' },
+      { ...hold, revision: 14, by: null },
+      { ...hold, revision: 'x' },
+      'a text',
+      hold,
+    ]);
+
+    expect(answer.results).toEqual([
+      { id: '10', outcome: 'refused', reason: 'hold_log_action_check' },
+      { id: '11', outcome: 'refused', reason: 'hold_log_kind_check' },
+      { id: '12', outcome: 'refused', reason: '22P02' },
+      { id: '13', outcome: 'refused', reason: '22007' },
+      { id: '14', outcome: 'refused', reason: '23502' },
+      { id: 'x', outcome: 'refused', reason: '22P02' },
+      { id: null, outcome: 'refused', reason: '22023' },
+      { id: '10', outcome: 'ok' },
+    ]);
+    expect(await rowsOf('select revision::int from drawbridge.hold_log')).toEqual([{ revision: 10 }]);
+  });
+
   const client = {
     id: id('cli', 5),
     actor_id: id('act'),
@@ -254,12 +312,23 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     const edge = new Client({ connectionString: await setRolePassword(server.url, 'drawbridge_edge', 'secret') });
     await edge.connect();
     try {
-      for (const table of [...tableNames, 'flows', 'drawbridge.registrations', 'drawbridge.client_sessions']) {
+      for (const table of [
+        ...tableNames,
+        'flows',
+        'drawbridge.registrations',
+        'drawbridge.client_sessions',
+        'drawbridge.hold_log',
+      ]) {
         for (const statement of [`select from ${table}`, `delete from ${table}`, `truncate ${table}`]) {
           await expect(edge.query(statement)).rejects.toThrow(/permission denied/);
         }
       }
-      for (const inner of [`write_flow('${acme}', '{}')`, `write_client('${acme}', '{}')`, `take_turn('${acme}')`]) {
+      for (const inner of [
+        `write_flow('${acme}', '{}')`,
+        `write_client('${acme}', '{}')`,
+        `take_turn('${acme}')`,
+        `write_hold('${acme}', '{}')`,
+      ]) {
         await expect(edge.query(`select drawbridge.${inner}`)).rejects.toThrow(/permission denied/);
       }
       await expect(edge.query('create table t (a int)')).rejects.toThrow(/permission denied/);

@@ -51,7 +51,13 @@ test('[P5.738] a hold whose particulars cannot be read denies all the same', asy
 test('[P12.739] a request for a hold that is not signed, or not one, changes nothing', async () => {
   await account().deliver(snapshotDelivery(100));
   expect((await ask(place, 'x'.repeat(32))).status).toBe(401);
-  for (const wrong of [{ ...place, kind: 'policy' }, { ...place, id: '../x' }, { type: 'all' }]) {
+  for (const wrong of [
+    { ...place, kind: 'policy' },
+    { ...place, id: '../x' },
+    { type: 'all' },
+    { ...place, reason: 'a\0b' },
+    { ...lift, by: '\ud800' },
+  ]) {
     expect((await ask(wrong)).status).toBe(400);
   }
   expect(await (await ask({ type: 'list' })).json()).toEqual({ done: true, holds: [] });

@@ -1,8 +1,8 @@
 // What of the ledger Postgres does not have yet, in the object's SQLite: records whose grants are gone, those that Postgres
-// refuses, counts of refused requests, and how far Postgres has the rest.
+// refuses, counts of refused requests, holds placed and lifted, and how far Postgres has the rest.
 import * as v from 'valibot';
 import { batchRecordsMax, resumeLedger } from '../../core/ledger.ts';
-import { denial as denialSchema, flowRecord, registration } from '../../protocol/write-back.ts';
+import { denial as denialSchema, flowRecord, holdRecord, registration } from '../../protocol/write-back.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import type { FlowRecord } from '../../protocol/write-back.ts';
 import type { LedgerSave } from '../../core/effect.ts';
@@ -17,7 +17,11 @@ export const ledgerTables = `create table records (revision integer primary key,
 export const registrationsTable =
   'create table registrations (id text primary key, data text not null) without rowid, strict;';
 
+/** Holds placed and lifted, until Postgres has them; a migration of its own. */
+export const holdRecordsTable = 'create table hold_records (revision integer primary key, data text not null) strict;';
+
 const ledgerMarks = v.object({
+  revision: v.optional(v.number(), 0),
   through: v.number(),
   flushes: v.array(v.object({ through: v.number(), xid: v.string() })),
   sessions: v.object({ through: v.number(), alive: v.number() }),
@@ -25,7 +29,7 @@ const ledgerMarks = v.object({
 
 /** Completes a state that has its grants. `stored`: the text of the last `put-ledger`. */
 export function loadLedger(sql: SqlStorage, state: State, stored: string | undefined): void {
-  const none = { through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
+  const none = { revision: 0, through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
   const marks = stored === undefined ? none : v.parse(ledgerMarks, JSON.parse(stored));
   const { count, last } = sql
     .exec<{ count: number; last: number }>('select count(*) as count, coalesce(max(revision), 0) as last from records')
@@ -37,6 +41,10 @@ export function loadLedger(sql: SqlStorage, state: State, stored: string | undef
   for (const { data } of sql.exec<{ data: string }>('select data from registrations')) {
     const device = v.parse(registration, JSON.parse(data));
     state.tables.registrations.set(device.id, device);
+  }
+  for (const { data } of sql.exec<{ data: string }>('select data from hold_records order by revision')) {
+    const record = v.parse(holdRecord, JSON.parse(data));
+    state.ledger.holds.set(record.revision, record);
   }
   resumeLedger(state, marks, { count, lastRevision: last });
 }
@@ -80,6 +88,14 @@ export function saveLedger(sql: SqlStorage, action: LedgerSave, putMarks: (text:
     }
     case 'delete-denial':
       sql.exec('delete from denials where key = ?', action.key);
+      return;
+    case 'put-hold-record': {
+      const { record } = action;
+      sql.exec('insert into hold_records (revision, data) values (?, ?)', record.revision, JSON.stringify(record));
+      return;
+    }
+    case 'delete-hold-record':
+      sql.exec('delete from hold_records where revision = ?', action.revision);
       return;
     case 'put-ledger':
       putMarks(JSON.stringify(action.marks));

@@ -17,7 +17,7 @@ import { rowShape } from '../../protocol/rows.ts';
 import { tokenId } from '../../protocol/ids.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
-import { ledgerTables, loadLedger, registrationsTable, saveLedger } from './ledger-storage.ts';
+import { holdRecordsTable, ledgerTables, loadLedger, registrationsTable, saveLedger } from './ledger-storage.ts';
 import * as log from '../log.ts';
 import type { Position } from '../../protocol/commit.ts';
 import type { Save } from '../../core/effect.ts';
@@ -35,6 +35,7 @@ const migrations = [
   ledgerTables,
   'create table tombstones (laid integer primary key autoincrement, token_id text not null unique, expires_at integer) strict;',
   registrationsTable,
+  holdRecordsTable,
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -174,18 +175,15 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'delete-registration':
     case 'put-denial':
     case 'delete-denial':
+    case 'put-hold-record':
+    case 'delete-hold-record':
     case 'put-ledger':
       saveLedger(sql, action, (text) => saveMeta(sql, 'ledger', text));
       return;
     case 'put-hold': {
       const { kind, id } = action.hold;
-      const data = JSON.stringify(action.hold);
-      sql.exec(
-        'insert into holds (kind, id, data) values (?, ?, ?) on conflict do update set data = excluded.data',
-        kind,
-        id,
-        data,
-      );
+      const put = 'insert into holds (kind, id, data) values (?, ?, ?) on conflict do update set data = excluded.data';
+      sql.exec(put, kind, id, JSON.stringify(action.hold));
       return;
     }
     case 'delete-hold':

@@ -13,6 +13,7 @@ import type {
   BatchAnswer,
   Denial,
   FlowRecord,
+  HoldRecord,
   Registration,
   SessionRecord,
   Written,
@@ -48,7 +49,7 @@ export class WriteBack extends WorkerEntrypoint<Env> {
 }
 
 async function write(client: Client, batch: Batch): Promise<BatchAnswer> {
-  const { account, denials, devices, flows, sessions } = batch;
+  const { account, denials, devices, flows, holds, sessions } = batch;
   const failed: BatchAnswer['failed'][number][] = [];
   const part = async (name: (typeof failed)[number], isEmpty: boolean, invocation: string, values: () => unknown[]) => {
     if (isEmpty) return null;
@@ -80,7 +81,8 @@ async function write(client: Client, batch: Batch): Promise<BatchAnswer> {
     sessions?.alive ?? [],
     sessions?.revision ?? 0,
   ]);
-  return { devices: registered, flows: written, failed };
+  const logged = await part('holds', holds.length === 0, 'write_holds($1, $2)', () => [jsonOf(holds, holdRow)]);
+  return { devices: registered, flows: written, holds: logged, failed };
 }
 
 async function call(client: Client, invocation: string, values: unknown[]): Promise<Written> {
@@ -121,6 +123,10 @@ function deviceRow({ revision, row }: Registration): object {
 function denialRow(denial: Denial): object {
   const { clientId, resourceId, reason, minute, count } = denial;
   return { client_id: clientId, resource_id: resourceId, reason, minute: timestamp(minute), count };
+}
+
+function holdRow({ revision, action, kind, id, at, by, reason }: HoldRecord): object {
+  return { revision, action, kind, id, at: timestamp(at), by, reason };
 }
 
 function sessionRow(session: SessionRecord): object {
