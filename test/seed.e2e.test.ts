@@ -3,6 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { connectClient, createLargeAccount, startOutage } from './support/outage.ts';
 import { isEvent } from './support/system.ts';
 import { startGateway } from '../devices/gateway.ts';
+import { drawbridgeHere, environment, jsonOf } from './cli/drawbridge.ts';
 import type { Gateway } from '../devices/gateway.ts';
 import type { LargeAccount, Outage } from './support/outage.ts';
 import { firstRows } from './support/random-rows.ts';
@@ -97,6 +98,41 @@ describe("with Postgres behind everything, and on nobody's path", () => {
       'select from drawbridge.client_sessions where account_id = $1 and ended_at is null having count(*) = $2',
       [account.accountId, connected + newcomers.length],
     );
+  }, 180_000);
+
+  test('[P7.776] a hold that is placed with Postgres stopped is in force, and is logged there once it is back, once, as is its lifting', async () => {
+    const [externalId = ''] = account.externalIds;
+    const client = await connectClient(outage, account, externalId);
+    const [row] = await outage.query('select id from clients where account_id = $1 and external_id = $2', [
+      account.accountId,
+      externalId,
+    ]);
+    const { databaseUrl, workerUrl, tokenKeys, ingestKey } = outage.system;
+    const env = { WORKER_URL: workerUrl, DRAWBRIDGE_TOKEN_KEYS: tokenKeys, DRAWBRIDGE_INGEST_KEY: ingestKey };
+    const run = async (...args: string[]) => await drawbridgeHere(args, environment(databaseUrl, env));
+    const target = ['--account', account.accountId, '--client', String(row?.['id']), '--at-edge'];
+    const logOf = 'select from drawbridge.hold_log where account_id = $1 having count(*) >= $2';
+    await outage.stopPostgres();
+
+    expect((await run('cut', ...target, '--reason', 'INC-42')).code).toBe(0);
+    expect((await client.device.closed).reason).toContain('operator');
+    await outage.startPostgres();
+    await outage.untilRow(logOf, [account.accountId, 1]);
+    // What is logged has no power over what is held.
+    await outage.query(`update drawbridge.hold_log set action = 'lifted'`);
+    await outage.query(`update drawbridge.hold_log set action = 'placed'`);
+    await expect(connectClient(outage, account, externalId)).rejects.toThrow(/held/);
+    expect((await run('cut', ...target, '--lift')).code).toBe(0);
+    await outage.untilRow(logOf, [account.accountId, 2]);
+
+    const id = row?.['id'];
+    expect(jsonOf(await run('log', account.accountId, '--holds', '--json'))).toMatchObject({
+      holds: [
+        { action: 'lifted', kind: 'client', id, reason: null },
+        { action: 'placed', kind: 'client', id, reason: 'INC-42' },
+      ],
+      next: null,
+    });
   }, 180_000);
 });
 

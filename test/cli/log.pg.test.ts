@@ -115,6 +115,32 @@ test('[P15.309] a page of the log reads the partitions of its time only, by the 
   ]);
 });
 
+test('[P15.777] a page of the log of holds has what was placed and lifted in its time, newest first, and goes on by its cursor', async () => {
+  await db.query(
+    `insert into drawbridge.hold_log (account_id, revision, action, kind, target_id, at, by, reason)
+     select $1, n, case n % 2 when 1 then 'placed' else 'lifted' end, 'client', $1,
+            timestamptz '2026-03-01 00:00:00.25Z' + n * interval '1 day', 'alice', case n % 2 when 1 then 'INC-42' end
+       from generate_series(1, 5) n`,
+    [acme],
+  );
+  const page = v.object({ holds: v.array(v.object({ revision: v.string() })), next: v.nullable(v.string()) });
+  const read = async (...args: string[]) => {
+    const { holds, next } = v.parse(page, jsonOf(await log('acme', '--holds', '--json', ...args)));
+    return { revisions: holds.map(({ revision }) => revision).join(' '), next };
+  };
+
+  expect(await read('--limit', '3')).toEqual({ revisions: '5 4 3', next: '3' });
+  expect(await read('--limit', '3', '--after', '3')).toEqual({ revisions: '2 1', next: null });
+  expect(await read('--since', '2026-03-03', '--until', '2026-03-05')).toEqual({ revisions: '3 2', next: null });
+  const [heading, first, second, more] = (await log('acme', '--holds', '--limit', '2')).out.split('\n');
+  expect(heading).toMatch(/^time +by +hold +kind +id +reason$/);
+  expect(first).toMatch(new RegExp(`^2026-03-06T00:00:00\\.250Z +alice +placed +client +${acme} +INC-42$`));
+  expect(second).toMatch(/ lifted /);
+  expect(more).toMatch(/ log acme --holds --after 4, with the same options$/);
+  expect((await log(other, '--holds')).out).toBe('No hold.\n');
+  expect(complaintOf(await log('acme', '--holds', '--after', 'x'))).toMatch(/not a cursor of --holds/);
+});
+
 test('log prints a line for each change: when, by whom, what', async () => {
   await db.query(
     `insert into drawbridge.change_logs (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, old_data, data, subject, vsn)

@@ -51,6 +51,7 @@ test('every command of the recipes does something', async () => {
     expect.stringMatching(/^drawbridge\./),
     'No change.\n',
     'UPDATE 1\n',
+    'No hold.\n',
     'No flow.\n',
   ]);
   const farm = await db.query(
