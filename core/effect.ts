@@ -8,6 +8,7 @@ import type { LedgerMarks } from './ledger.ts';
 import type { LsnText } from '../protocol/lsn.ts';
 import type { Grant, RelaySession, Session } from './state.ts';
 import type { HeldRelay, SharedRelays } from '../protocol/relays.ts';
+import type { ResyncMark } from './resync.ts';
 import type { Ref } from '../protocol/framing.ts';
 import type { Refusal } from '../protocol/link.ts';
 import type { SocketRole } from '../protocol/roles.ts';
@@ -42,6 +43,7 @@ export type Save =
   | { readonly type: 'put-hold'; readonly hold: Hold }
   | { readonly type: 'delete-hold'; readonly kind: Hold['kind']; readonly id: string }
   | LedgerSave
+  | { readonly type: 'put-resync'; readonly mark: ResyncMark }
   | { readonly type: 'put-tombstone'; readonly tombstone: Tombstone }
   | { readonly type: 'delete-tombstone'; readonly tokenId: TokenId }
   | { readonly type: 'put-position'; readonly position: Position }

@@ -48,6 +48,8 @@ export type Input =
   | { readonly type: 'flushed'; readonly batch: Batch; readonly storedCount: number; readonly answer: BatchAnswer }
   /** A batch is not known to have arrived. */
   | { readonly type: 'flush-failed' }
+  /** Postgres is about to be asked to have the account delivered by snapshot. */
+  | { readonly type: 'resync-asked' }
   /**
    * How far the stream has come for this account: everything committed up to `appliedTo`, milliseconds since 1970-01-01 UTC
    * by the database's clock, has been applied in `epoch`; both null where that could not be learned.

@@ -13,6 +13,7 @@ import { isVisible } from '../protocol/visibility.ts';
 import { nextRevision, noteDue } from './ledger.ts';
 import { put, readRow, remove } from './tables.ts';
 import { touch } from './touched.ts';
+import { wantWinner } from './resync.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
 import type { Hello } from '../protocol/link.ts';
@@ -76,6 +77,7 @@ export function takeWritten(state: State, { xid, results }: Written, touched: To
     const registration = tables.registrations.get(id);
     if (registration === undefined) continue;
     if (outcome === 'ok') {
+      state.refusals.delete(refusalKeyOf(registration));
       keep(tables, { ...registration, xid }, effects);
       continue;
     }
@@ -139,11 +141,16 @@ function drop(tables: Tables, { table, id }: Registration, touched: Touched, eff
   effects.saves.push({ type: 'delete-row', table, key: id });
 }
 
-function noteRefusal(state: State, { row, table }: Registration): void {
-  const owner = text(row, table === 'clients' ? 'actor_id' : 'group_id');
-  state.refusals.set(refusalKey(owner, text(row, 'external_id')), state.now + refusedMs);
+function noteRefusal(state: State, registration: Registration): void {
+  const key = refusalKeyOf(registration);
+  if (state.refusals.delete(key)) wantWinner(state);
+  state.refusals.set(key, state.now + refusedMs);
   const [oldest] = state.refusals.keys();
   if (state.refusals.size > refusalsMax && oldest !== undefined) state.refusals.delete(oldest);
+}
+
+function refusalKeyOf({ row, table }: Registration): string {
+  return refusalKey(text(row, table === 'clients' ? 'actor_id' : 'group_id'), text(row, 'external_id'));
 }
 
 function refusalKey(owner: string, externalId: string): string {

@@ -6,6 +6,7 @@ import { emptyLedger } from './ledger.ts';
 import { firstDue, nothingDue } from './due.ts';
 import { emptyTables } from './tables.ts';
 import { flowRecord } from '../protocol/write-back.ts';
+import { noResync } from './resync.ts';
 import type { Due } from './due.ts';
 import type { ClientResource } from '../protocol/device/to-client.ts';
 import type { Interface } from '../protocol/device/shared.ts';
@@ -15,6 +16,7 @@ import type { Replacements } from './clones.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
 import type { Relays } from './relays.ts';
+import type { Resync } from './resync.ts';
 import type { SharedRelays } from '../protocol/relays.ts';
 import type { Tables } from './tables.ts';
 import type { Touched } from './touched.ts';
@@ -209,6 +211,8 @@ export type State = {
   readonly ledger: Ledger;
   /** Until when a device is not registered again that Postgres refused, by owner and external id. */
   readonly refusals: Map<string, number>;
+  /** Its own request for a snapshot. */
+  resync: Resync;
 };
 
 /** A state without rows, sessions and grants, over the memberships that `stored` has. */
@@ -244,6 +248,7 @@ export function emptyState(stored: StoredMemberships): State {
     maybeAsleep: new Set(),
     ledger: emptyLedger(),
     refusals: new Map(),
+    resync: noResync(),
   };
 }
 

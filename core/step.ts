@@ -34,6 +34,7 @@ import { tick } from './tick.ts';
 import { keepUnseen, takeWritten } from './registration.ts';
 import { flushDueAt, flushed, flushFailed, missingFlows, resumeSessions } from './ledger.ts';
 import { parsePgSnapshot } from '../protocol/visibility.ts';
+import { endResync, noteAsked, resyncDueAt, wantRows } from './resync.ts';
 import { settle } from './consequences.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Because, Effects } from './effect.ts';
@@ -57,7 +58,7 @@ export function step(state: State, input: Input, env: Env): Effects {
   putActorsToSleep(state);
   forgetUnsaved(state.tables.memberships);
   if (state.partial === null) state.tables.evicted.clear();
-  effects.wakeAt = earlier(state.deadline, flushDueAt(state));
+  effects.wakeAt = earlier(earlier(state.deadline, flushDueAt(state)), resyncDueAt(state));
   effects.isLeaseDue = state.sessions.size > 0 && state.leaseDueAt <= state.now;
   return effects;
 }
@@ -97,6 +98,7 @@ function take(state: State, input: Input, effects: Effects, env: Env): void {
       takeRows(state, input, effects, env);
       return;
     case 'connect':
+      wantRows(state);
       effects.admission =
         input.hello.role === 'relay'
           ? connectRelay(state, input.sessionId, input.hello, effects, env)
@@ -125,6 +127,9 @@ function take(state: State, input: Input, effects: Effects, env: Env): void {
     case 'flush-failed':
       flushFailed(state, env.seed);
       return;
+    case 'resync-asked':
+      noteAsked(state, effects);
+      return;
     case 'freshness':
       takeFreshness(state, input, effects, env);
       return;
@@ -143,6 +148,7 @@ function takeRows(
 ): void {
   const { touched, slugBefore, keys } = takePartial(state);
   const epochBefore = state.position?.epoch ?? null;
+  if (input.type === 'snapshot' || state.position === null) endResync(state, effects);
   if (input.type === 'commit') {
     applyChanges(state.tables, input.commit.changes, touched, effects);
     state.position = { epoch: input.epoch, lsn: input.commit.lsn };

@@ -31,6 +31,8 @@ export type System = {
   readonly killReplicator: () => Promise<void>;
   /** Starts the replicator, if it is not running, and waits until it streams. */
   readonly startReplicator: () => Promise<void>;
+  /** The directory of what the worker's objects store. */
+  readonly workerState: string;
   readonly killWorker: () => Promise<void>;
   /** Starts the worker, if it is not running, where it listened before. */
   readonly startWorker: () => Promise<void>;
@@ -88,6 +90,7 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
       ingestKey: shared.DRAWBRIDGE_INGEST_KEY,
       killReplicator: replicator.kill,
       startReplicator,
+      workerState: state,
       killWorker: worker.kill,
       startWorker,
       stop,

@@ -267,7 +267,7 @@ export function countWithoutHistory(lanes: Lanes): number {
   return count;
 }
 
-const resyncReason = 'an operator asked for it, or columns were altered';
+const resyncReason = 'it was asked for, or columns were altered';
 
 function laneOf(lanes: Lanes, account: AccountId): Lane {
   const lane = lanes.byAccount.get(account);

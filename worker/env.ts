@@ -17,6 +17,11 @@ export type Env = {
   readonly DRAWBRIDGE_CONNECT_LIMITS?: string;
 };
 
+/** The keys under which a request or a message of the replicator is believed; those too short count as none. */
+export function ingestKeys(env: Env): string[] {
+  return (env.DRAWBRIDGE_INGEST_KEY ?? '').split(',').filter((key) => key.length >= 32);
+}
+
 /** The name of an account's object. The scheme has a version, so that splitting an account later is a routing change. */
 export function accountObjectName(accountId: string): string {
   return `account:v1:${accountId}`;

@@ -16,6 +16,7 @@ import { digestPath, digestRequest } from '../protocol/digest.ts';
 import { accessPath, accessRequest, explainPath, explainRequest } from '../protocol/explain.ts';
 import { accountObject } from './place.ts';
 import { holdPath, holdRequest } from '../protocol/holds.ts';
+import { ingestKeys } from './env.ts';
 import { isEqualText } from './hashes.ts';
 import type { Account } from './account/account.ts';
 import type { AccountId } from '../protocol/ids.ts';
@@ -63,7 +64,7 @@ function askObject<Request extends { readonly account: AccountId; readonly place
 
 /** The signed JSON body, or the response that refuses it. */
 export async function readSigned({ req, env }: IngestContext): Promise<Response | { readonly json: unknown }> {
-  const keys = (env.DRAWBRIDGE_INGEST_KEY ?? '').split(',').filter((key) => key.length >= 32);
+  const keys = ingestKeys(env);
   if (keys.length === 0) {
     return problem(
       503,

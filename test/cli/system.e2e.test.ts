@@ -229,7 +229,7 @@ test('resync --wait has the account delivered again by snapshot, and says so', a
   const ran = await run('resync', 'acme', '--wait');
 
   expect(ran).toEqual({ code: 0, out: 'Delivered again: the account acme.\n', err: '' });
-  expect(replicatorLines.join('\n')).toMatch(/"snapshot_required".*an operator asked for it/);
+  expect(replicatorLines.join('\n')).toMatch(/"snapshot_required".*it was asked for/);
 });
 
 test('status with a key that the worker does not have says so and shows the rest', async () => {

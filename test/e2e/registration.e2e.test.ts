@@ -1,4 +1,6 @@
 // Devices without a row, through every part: registered at the edge, in Postgres a second later, and what Postgres says of them.
+import { join } from 'node:path';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createFirstAccount } from '../../dev/first-account.ts';
 import { isEvent, startTestSystem } from '../support/system.ts';
@@ -71,3 +73,34 @@ test('[P6.616] a device whose key Postgres has given to another row meanwhile is
   });
   again.device.close();
 });
+
+test('[P6.674] a quiet account whose object has lost its storage serves a device that connects', async () => {
+  const account = await accountOf('lost');
+  const before = await clientOf(account, account.client.externalId);
+  await all.system.killWorker();
+  await before.device.closed;
+  await removeStorage(account.accountId);
+  await all.system.startWorker();
+  for (;;) {
+    // Told to return until the rows have come.
+    const client = await clientOf(account, account.client.externalId).catch(() => null);
+    if (client === null) continue;
+    expect(client.device.frames.some(isEvent('init'))).toBe(true);
+    break;
+  }
+});
+
+/** Removes what the account's object has stored, and nothing of any other object. */
+async function removeStorage(accountId: string): Promise<void> {
+  const directory = join(all.system.workerState, 'do');
+  const names = (await readdir(directory, { recursive: true })).filter((name) =>
+    /Account\/[0-9a-f]{64}\.sqlite/.test(name),
+  );
+  const objects = new Set<string>();
+  for (const name of names) {
+    const content = await readFile(join(directory, name), 'latin1');
+    if (content.includes(accountId)) objects.add(name.replace(/\.sqlite.*$/, ''));
+  }
+  expect(objects.size).toBe(1);
+  for (const name of names) if (objects.has(name.replace(/\.sqlite.*$/, ''))) await rm(join(directory, name));
+}

@@ -146,7 +146,7 @@ export async function startChaos(options: { readonly accounts: number }): Promis
       lines.filter(
         (line) =>
           /"event":"(?:epoch_opened|snapshot_required)"/.test(line) &&
-          !/no history|an operator asked for it|"epoch":1,/.test(line),
+          !/no history|it was asked for|"epoch":1,/.test(line),
       ),
     async event(event) {
       for await (const [line] of on(events, 'line')) if (String(line).includes(`"event":"${event}"`)) return;

@@ -16,6 +16,7 @@ import type { Effects, Save, Send } from '../../core/effect.ts';
 import type { Denial, FlowRecord, HoldRecord, Registration } from '../../protocol/write-back.ts';
 import type { Hashes } from '../../core/hashes.ts';
 import type { LedgerMarks } from '../../core/ledger.ts';
+import type { ResyncMark } from '../../core/resync.ts';
 import type { Input } from '../../core/input.ts';
 import type { SharedRelays } from '../../protocol/relays.ts';
 import type { TableName } from '../../protocol/tables.ts';
@@ -104,6 +105,7 @@ class Stored {
   readonly #registrations = new Map<string, Registration>();
   #marks: LedgerMarks = { revision: 0, through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
   #records: FlowRecord[] = [];
+  #resync: ResyncMark = { times: 0, notBefore: 0 };
 
   /** Records whose grants are gone, by revision. */
   records(): readonly FlowRecord[] {
@@ -125,6 +127,7 @@ class Stored {
         this.#holds.set(`${action.hold.kind}/${action.hold.id}`, JSON.stringify(action.hold));
       else if (action.type === 'delete-hold') this.#holds.delete(`${action.kind}/${action.id}`);
       else if (action.type === 'put-ledger') this.#marks = action.marks;
+      else if (action.type === 'put-resync') this.#resync = action.mark;
       else if (action.type === 'put-record') this.#records.push(action.record);
       else if (action.type === 'delete-records') {
         this.#records = this.#records.filter(({ revision }) => revision > action.through);
@@ -160,6 +163,7 @@ class Stored {
     resumeLedger(state, this.#marks, { count: this.#records.length, lastRevision });
     for (const held of this.#relays?.relays ?? []) state.relays.set(held.entry.id, held);
     state.relaysVersion = this.#relays?.version ?? 0;
+    state.resync.mark = this.#resync;
     state.shared = this.#shared?.set ?? null;
     state.leaseDueAt = this.#shared?.leaseDueAt ?? 0;
     const ids = [...before.sessions.keys(), ...before.relaySessions.keys()];

@@ -96,6 +96,8 @@ export function load(storage: DurableObjectStorage, state: State): void {
     if (grant.success) holdGrant(state, grant.output);
     else takeBack(storage, state, flowId, stored);
   }
+  const resync = v.safeParse(storedResync, parseJson(meta.get('resync') ?? 'null'));
+  if (resync.success) state.resync.mark = resync.output;
   loadLedger(storage.sql, state, meta.get('ledger'));
 }
 
@@ -130,6 +132,7 @@ function loadRelays(meta: ReadonlyMap<string, string>, state: State): void {
   state.leaseDueAt = shared.output.leaseDueAt;
 }
 
+const storedResync = v.object({ times: v.number(), notBefore: v.number() });
 const storedRelays = v.object({ version: v.number(), relays: v.array(heldRelay) });
 const storedSharedRelays = v.object({ set: sharedRelays, leaseDueAt: v.number() });
 
@@ -180,6 +183,9 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'put-ledger':
       saveLedger(sql, action, (text) => saveMeta(sql, 'ledger', text));
       return;
+    case 'put-resync':
+      saveMeta(sql, 'resync', JSON.stringify(action.mark));
+      return;
     case 'put-hold': {
       const { kind, id } = action.hold;
       const put = 'insert into holds (kind, id, data) values (?, ?, ?) on conflict do update set data = excluded.data';
@@ -219,7 +225,17 @@ export function linkVersionSince(sql: SqlStorage, version: number, now: number):
   return now;
 }
 
-type MetaName = 'position' | 'term' | 'stale' | 'link' | 'stage' | 'ledger' | 'relays' | 'shared_relays' | 'shape';
+type MetaName =
+  | 'position'
+  | 'term'
+  | 'stale'
+  | 'link'
+  | 'stage'
+  | 'ledger'
+  | 'relays'
+  | 'shared_relays'
+  | 'shape'
+  | 'resync';
 
 /** Whether the rows stored are of an older shape than this code reads; those without a note are of the first. */
 export function isOutdated(sql: SqlStorage): boolean {

@@ -4,9 +4,13 @@
 // One client a flush, unnamed statements, every wait bounded. The client is not ended: its connection goes with the
 // invocation. A flush that throws may have arrived; what it wrote carries revisions, so it is made again without harm.
 import { WorkerEntrypoint } from 'cloudflare:workers';
+import { createHmac } from 'node:crypto';
 import { Client, DatabaseError } from 'pg';
 import * as v from 'valibot';
 import { written as writtenSchema } from '../../protocol/write-back.ts';
+import { accountId } from '../../protocol/ids.ts';
+import { ingestKeys } from '../env.ts';
+import { steeringText } from '../../protocol/steering.ts';
 import * as log from '../log.ts';
 import type {
   Batch,
@@ -19,6 +23,7 @@ import type {
   Written,
 } from '../../protocol/write-back.ts';
 import type { Env } from '../env.ts';
+import type { Steering } from '../../protocol/steering.ts';
 
 const connectMsMax = 5000;
 const queryMsMax = 15_000;
@@ -28,6 +33,20 @@ export class WriteBack extends WorkerEntrypoint<Env> {
   async flush(batch: Batch): Promise<BatchAnswer | { readonly problem: string }> {
     try {
       return await write(await this.#connect(), batch);
+    } catch (cause) {
+      return { problem: cause instanceof Error ? cause.message : String(cause) };
+    }
+  }
+
+  /** Asks the replicator, through the database, to deliver `account` by snapshot. Never throws; null when it is on its way. */
+  async requestResync(account: string): Promise<{ readonly problem: string } | null> {
+    try {
+      const [key] = ingestKeys(this.env);
+      if (key === undefined) throw new Error('DRAWBRIDGE_INGEST_KEY is not set: no request would be believed');
+      const request: Steering = { type: 'resync', account: v.parse(accountId, account), at: Date.now() };
+      const mac = createHmac('sha256', key).update(steeringText(request)).digest('hex');
+      await call(await this.#connect(), 'request_resync($1)', [JSON.stringify({ ...request, mac })]);
+      return null;
     } catch (cause) {
       return { problem: cause instanceof Error ? cause.message : String(cause) };
     }

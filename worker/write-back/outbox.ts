@@ -1,6 +1,7 @@
 // An account's side of write-back: takes what is due from the core and from storage, has it written, and tells the core what
 // became of it. One flush at a time; whatever goes wrong, the same is due again later, and nothing is lost.
 import { flushDueAt, takeBatch } from '../../core/ledger.ts';
+import { resyncDueAt } from '../../core/resync.ts';
 import { accountOfObject } from '../env.ts';
 import { readRecords } from '../account/ledger-storage.ts';
 import * as log from '../log.ts';
@@ -43,6 +44,7 @@ export class Outbox {
     this.#isBusy = true;
     try {
       for (let i = 0; i < batchesMax && (await this.#flushOne()); i += 1);
+      await this.#askForResync();
     } finally {
       this.#isBusy = false;
     }
@@ -61,6 +63,21 @@ export class Outbox {
       return true;
     } catch (cause) {
       return this.#fail(cause instanceof Error ? cause.message : String(cause));
+    }
+  }
+
+  /** Where the core wants a snapshot, asks for it. A request that does not arrive is made again like one without effect. */
+  async #askForResync(): Promise<void> {
+    const { run, state } = this.#options;
+    const dueAt = resyncDueAt(state());
+    if (dueAt === null || dueAt > Date.now()) return;
+    try {
+      run({ type: 'resync-asked' });
+      const refused = await withTimeout(this.#ctx.exports.WriteBack.requestResync(this.#account), flushMsMax);
+      if (refused === null) log.info('resync_asked', { account: this.#account });
+      else log.warn('resync_not_asked', { account: this.#account, problem: refused.problem });
+    } catch (cause) {
+      log.error('resync_not_asked', cause, { account: this.#account });
     }
   }
 

@@ -1,0 +1,107 @@
+// When an account's object asks for a snapshot by itself, and when it does not.
+import { expect, test } from 'vitest';
+import { clientHello, ids, insert, lsn, worldRows } from '../support/world.ts';
+import { drive } from '../support/core.ts';
+import { emptyState } from '../../core/state.ts';
+import { resyncDueAt } from '../../core/resync.ts';
+import { StoredMemberships } from '../support/stored-memberships.ts';
+import { step } from '../../core/step.ts';
+import { nodeHashes } from '../support/core.ts';
+import { takeBatch } from '../../core/ledger.ts';
+import type { Drive } from '../support/core.ts';
+
+function configured(rows = worldRows()): Drive {
+  const driven = drive(rows);
+  driven.state.ledger.isConfigured = true;
+  return driven;
+}
+
+function stale(): Drive {
+  const driven = configured();
+  driven.state.stale = true;
+  return driven;
+}
+
+let connections = 0;
+function connect(driven: Drive) {
+  connections += 1;
+  const hello = clientHello({ connectedAt: 5000 + connections });
+  return driven.step({ type: 'connect', sessionId: `c${connections}`, hello });
+}
+
+function snapshot(driven: Drive): void {
+  driven.step({ type: 'snapshot', position: { epoch: 1, lsn: lsn(900) }, rows: worldRows(), commits: [] });
+}
+
+/** The device is registered, and Postgres refuses it. */
+function refuse(driven: Drive): void {
+  connect(driven);
+  const taken = takeBatch(driven.state, ids.account, driven.records());
+  if (taken === null) throw new Error('nothing is to be written');
+  const results = taken.batch.devices.map(({ id }) => ({ id, outcome: 'refused' as const, reason: 'a key' }));
+  driven.step({
+    type: 'flushed',
+    ...taken,
+    answer: { devices: { xid: '50', results }, flows: null, holds: null, failed: [] },
+  });
+}
+
+test('[P6.670] an object without rows, or with old ones, asks for a snapshot two seconds after somebody connects', () => {
+  const state = emptyState(new StoredMemberships());
+  state.ledger.isConfigured = true;
+  const env = { now: 1_000_000, seed: 'seed', hashes: nodeHashes };
+  const effects = step(state, { type: 'connect', sessionId: 'c', hello: clientHello() }, env);
+  expect([effects.admission, effects.wakeAt]).toMatchObject([{ refusal: { code: 'account_not_ready' } }, 1_002_000]);
+  const driven = stale();
+  expect(resyncDueAt(driven.state)).toBe(null);
+  connect(driven);
+  expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
+});
+
+test('[P6.671] it does not ask when rows come first, when nobody connects, or when it has no database to ask through', () => {
+  const driven = stale();
+  connect(driven);
+  snapshot(driven);
+  expect(resyncDueAt(driven.state)).toBe(null);
+  connect(driven);
+  expect(resyncDueAt(driven.state)).toBe(null);
+  const alone = stale();
+  alone.state.ledger.isConfigured = false;
+  connect(alone);
+  expect(resyncDueAt(alone.state)).toBe(null);
+});
+
+test('[P6.672] it asks again only after a wait that doubles from 30 seconds to 10 minutes, also after waking, and begins anew after a snapshot', () => {
+  const driven = stale();
+  const waits: number[] = [];
+  for (let i = 0; i < 7; i += 1) {
+    connect(driven);
+    driven.now = resyncDueAt(driven.state) ?? 0;
+    driven.step({ type: 'resync-asked' });
+    driven.sleep();
+    driven.state.ledger.isConfigured = true;
+    driven.state.stale = true;
+    expect(resyncDueAt(driven.state)).toBe(null);
+    connect(driven);
+    waits.push((resyncDueAt(driven.state) ?? 0) - driven.now);
+  }
+  expect(waits).toEqual([30_000, 60_000, 120_000, 240_000, 480_000, 600_000, 600_000]);
+  snapshot(driven);
+  driven.state.stale = true;
+  connect(driven);
+  expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
+});
+
+test('[P6.673] a device that Postgres refuses twice has the object ask at once', () => {
+  const driven = configured({ ...worldRows(), clients: [] });
+  refuse(driven);
+  expect(resyncDueAt(driven.state)).toBe(null);
+  driven.now += 30_000;
+  refuse(driven);
+  expect(resyncDueAt(driven.state)).toBe(driven.now);
+  driven.step({ type: 'resync-asked' });
+  driven.now += 30_000;
+  driven.commit(insert('clients', {}));
+  connect(driven);
+  expect(resyncDueAt(driven.state)).toBe(null);
+});
