@@ -41,6 +41,7 @@ export const cut: Command = {
   --actor     disables the actor: their devices are disconnected and keep their tokens
   --gateway   the same; its flows move to other gateways of its site
   --resource  disables every policy that names it
+A connection is on record once it has lived for a second with Postgres up; a token of which none is stays.
 
 With --at-edge the account's object denies it at once, and goes on doing so whatever the database says, through snapshots and
 restarts, until --lift ends it. That works while Postgres is away, when everything is named by its id, --account too;

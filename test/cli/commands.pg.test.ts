@@ -33,41 +33,6 @@ afterAll(async () => {
   await server.stop();
 });
 
-test('[P4.743] a device that is cut takes with it the tokens that it alone has used, and those that others share are named', async () => {
-  const eve = await insertRow(db, 'actors', { name: 'Eve' });
-  const [stolen, kept] = [
-    await insertRow(db, 'clients', { actor_id: eve }),
-    await insertRow(db, 'clients', { actor_id: eve }),
-  ];
-  const [own, shared, other] = [await insertToken(eve), await insertToken(eve), await insertToken(eve)];
-  for (const [client, token] of [
-    [stolen, own],
-    [stolen, shared],
-    [kept, shared],
-    [kept, other],
-  ]) {
-    await db.query(
-      `insert into drawbridge.client_sessions (id, account_id, client_id, token_id, public_key, connected_at, revision)
-       values (gen_random_uuid(), $1, $2, $3, 'key', now(), 1)`,
-      [acme, client, token],
-    );
-  }
-
-  const ran = await drawbridgeHere(['cut', '--client', stolen], environment(server.url));
-
-  expect([ran.code, ran.err]).toEqual([0, '']);
-  expect(ran.out).toContain(
-    `Deleted the client ${stolen}, with the tokens that it alone has used (${own}): it is signed out.`,
-  );
-  expect(ran.out).toContain(`by the token ${shared}, which others use too: `);
-  const { rows } = await db.query<{ id: string }>('select id::text from tokens where actor_id = $1 order by id', [eve]);
-  expect(rows.map(({ id }) => id)).toEqual([shared, other].sort());
-});
-
-async function insertToken(actorId: string): Promise<string> {
-  return await insertRow(db, 'tokens', { actor_id: actorId, type: 'client' });
-}
-
 test('[P12.749] token create signs the place where the account lives', async () => {
   const home = await insertRow(db, 'accounts', { name: 'Home', slug: 'home', region: 'eu' });
   await insertRow(db, 'actors', { name: 'Eve', account_id: home });

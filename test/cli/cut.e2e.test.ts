@@ -2,6 +2,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { environment, drawbridgeHere, jsonOf, type Ran } from './drawbridge.ts';
 import { isEvent, openFlow, startTestSystem } from '../support/system.ts';
+import { mintToken } from '../../cli/mint-token.ts';
 import { Refused } from '../../devices/device.ts';
 import { startClient } from '../../devices/client.ts';
 import type { LiveFlow, TestSystem } from '../support/system.ts';
@@ -67,6 +68,51 @@ test('[P4.742] a device that is cut by an edit is signed out', async () => {
     await device.closed;
   }
 });
+
+test('[P4.743] a device that is cut takes with it the tokens that it alone has used, and those that others share are named', async () => {
+  const { account } = await openFlow(running, 'tokens');
+  const { accountId, actorId, clientId } = account;
+  const tokenIds = async () => {
+    const { rows } = await running.db.query<{ id: string }>(
+      `select id::text from tokens where account_id = $1 and type = 'client'`,
+      [accountId],
+    );
+    return rows.map(({ id }) => id);
+  };
+  const [shared = ''] = await tokenIds();
+  const token = await mintToken(running.db, running.system.tokenKeys, accountId, { type: 'client', actorId });
+  const own = (await tokenIds()).find((id) => id !== shared) ?? '';
+  // A connection is on record once it has lived until a flush, which the next of the same device would end.
+  await untilUsed(accountId, 1);
+  const { workerUrl: url } = running.system;
+  const laptop = await startClient({ url, ...account.client, token, name: 'laptop' });
+  const phone = await startClient({ url, ...account.client, externalId: 'phone', name: 'phone' });
+  await untilUsed(accountId, 3);
+
+  const ran = await cli(['cut', '--account', 'tokens', '--client', clientId]);
+
+  expect([ran.code, ran.err]).toEqual([0, '']);
+  expect(ran.out).toContain(
+    `Deleted the client ${clientId}, with the tokens that it alone has used (${own}): it is signed out.`,
+  );
+  expect(ran.out).toContain(`by the token ${shared}, which others use too: `);
+  await laptop.device.closed;
+  expect(await tokenIds()).toEqual([shared]);
+  expect(await outcomeOf({ ...account, client: { externalId: 'laptop', token } })).toMatch(/^401 /);
+  phone.device.close();
+});
+
+/** Polls until devices are on record with so many tokens: Postgres announces no writes of others. */
+async function untilUsed(accountId: string, count: number): Promise<void> {
+  for (;;) {
+    const { rows } = await running.db.query(
+      'select distinct client_id, token_id from drawbridge.client_sessions where account_id = $1',
+      [accountId],
+    );
+    if (rows.length === count) return;
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
 
 test.each([
   [['cut'], /Nothing is named/],
