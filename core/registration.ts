@@ -58,7 +58,7 @@ export function register(state: State, hello: Hello, token: TokenRow, effects: E
   };
   const isClient = hello.role === 'client';
   const row = isClient
-    ? { ...common, actor_id: owner, identity_id: token.identity_id, verified_at: null }
+    ? { ...common, actor_id: owner, identity_id: token.identity_id, verified_at: null, ...hello.hardware }
     : { ...common, group_id: owner };
   const table = isClient ? 'clients' : 'gateways';
   const entry = readRow(table, row);

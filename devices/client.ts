@@ -25,9 +25,7 @@ const presence = v.object({ disconnected_ids: v.array(v.string()), connected: v.
 
 type Beliefs = { readonly resources: Set<string>; readonly relays: Set<string>; readonly connected: Set<string> };
 
-export async function startClient(
-  options: Omit<DeviceOptions, 'role' | 'parameters' | 'joinPayload'>,
-): Promise<Client> {
+export async function startClient(options: Omit<DeviceOptions, 'role' | 'joinPayload'>): Promise<Client> {
   const beliefs = { resources: new Set<string>(), relays: new Set<string>(), connected: new Set<string>() };
   let device: Device | null = null;
   const onFrame = (frame: DeviceFrame) => {

@@ -75,6 +75,22 @@ const connection = {
   connectedAt: v.pipe(v.number(), v.safeInteger()),
 };
 
+/** What identifies a device's hardware, as its program says; null what it does not say. */
+export const hardware = v.object({
+  device_serial: v.nullable(shortText),
+  device_uuid: v.nullable(shortText),
+  identifier_for_vendor: v.nullable(shortText),
+  firebase_installation_id: v.nullable(shortText),
+});
+export type Hardware = v.InferOutput<typeof hardware>;
+
+export const noHardware: Hardware = {
+  device_serial: null,
+  device_uuid: null,
+  identifier_for_vendor: null,
+  firebase_installation_id: null,
+};
+
 export const hello = v.object({
   ...connection,
   role: v.picklist(['client', 'gateway']),
@@ -82,6 +98,8 @@ export const hello = v.object({
   publicKey,
   /** Which version of the sockets it dialled. */
   socketVersion: v.optional(v.picklist([1, 2]), 1),
+  /** A client's. */
+  hardware: v.optional(hardware, noHardware),
 });
 export type Hello = v.InferOutput<typeof hello>;
 

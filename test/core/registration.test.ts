@@ -71,6 +71,20 @@ test('[P6.603] a client and a gateway that nobody knows are registered as they c
   expect(client['psk_base']).toMatch(/^\\x[0-9a-f]{64}$/);
 });
 
+test('[P6.675] a client is registered with what it says of its hardware, and a gateway without', () => {
+  const driven = drive(emptyAccount());
+  const hardware = {
+    device_serial: 'S1',
+    device_uuid: null,
+    identifier_for_vendor: 'V1',
+    firebase_installation_id: null,
+  };
+  joinClient(driven, { hardware });
+  joinGateway(driven, { hardware });
+  expect(only(driven, 'clients')).toMatchObject(hardware);
+  expect(only(driven, 'gateways')).not.toHaveProperty('device_serial');
+});
+
 test('[P6.604] the same device is found again, by owner and external id, and after waking too', () => {
   const driven = registered();
   const before = only(driven, 'clients')['id'];

@@ -74,6 +74,20 @@ test('[P6.616] a device whose key Postgres has given to another row meanwhile is
   again.device.close();
 });
 
+test('[P6.676] what a client says of its hardware as it first connects is in its row', async () => {
+  const account = await accountOf('hardware');
+  const parameters = { device_serial: 'S1', device_uuid: '', firebase_installation_id: 'F1' };
+  const { url, token } = { url: all.system.workerUrl, token: account.client.token };
+  await startClient({ url, token, externalId: 'phone', name: 'phone', parameters });
+  const text = 'select device_serial, device_uuid, identifier_for_vendor, firebase_installation_id from clients';
+  expect(await untilRow(`${text} where account_id = $1 and external_id = 'phone'`, [account.accountId])).toEqual({
+    device_serial: 'S1',
+    device_uuid: null,
+    identifier_for_vendor: null,
+    firebase_installation_id: 'F1',
+  });
+});
+
 test('[P6.674] a quiet account whose object has lost its storage serves a device that connects', async () => {
   const account = await accountOf('lost');
   const before = await clientOf(account, account.client.externalId);

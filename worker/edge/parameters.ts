@@ -6,7 +6,7 @@ import { invalidParameters, refusalOf } from '../../protocol/reasons.ts';
 import { programs } from '../../protocol/device/generations.ts';
 import { tokenTypeOfRole } from '../../protocol/roles.ts';
 import { verifyToken } from '../token.ts';
-import type { AnyHello, Refusal } from '../../protocol/link.ts';
+import type { AnyHello, Hardware, Refusal } from '../../protocol/link.ts';
 import type { Place } from '../../protocol/place.ts';
 import type { SocketRole } from '../../protocol/roles.ts';
 import type { SocketVersion } from '../../protocol/device/generations.ts';
@@ -54,10 +54,22 @@ export function parseUpgrade(
           externalId: searchParams.get('external_id') ?? '',
           publicKey: searchParams.get('public_key') ?? '',
           socketVersion,
+          hardware: hardwareParameters(searchParams),
         });
   if (parsed.success) return { type: 'hello', hello: parsed.output, place: token.place };
   const path = v.getDotPath(parsed.issues[0]) ?? '';
   return refused(invalidParameters(expectations[path] ?? 'a parameter or header is longer than 255 characters'));
+}
+
+/** An empty one is as none. */
+function hardwareParameters(searchParams: URLSearchParams): Hardware {
+  const textOf = (name: keyof Hardware) => searchParams.get(name) || null;
+  return {
+    device_serial: textOf('device_serial'),
+    device_uuid: textOf('device_uuid'),
+    identifier_for_vendor: textOf('identifier_for_vendor'),
+    firebase_installation_id: textOf('firebase_installation_id'),
+  };
 }
 
 /** Where a relay says that it can be reached. */
