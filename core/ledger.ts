@@ -328,9 +328,9 @@ export function noteDue(state: State): void {
   due(state, state.now + flushDelayMs);
 }
 
-/** Devices that were registered here and not written yet. */
-function unwritten({ tables }: State): readonly Registration[] {
-  return [...tables.registrations.values()].filter(({ xid }) => xid === null);
+/** Devices that were registered or renamed here and not written yet. */
+function unwritten({ renames, tables }: State): readonly Registration[] {
+  return [...[...tables.registrations.values()].filter(({ xid }) => xid === null), ...renames.values()];
 }
 
 function due(state: State, at: number): void {

@@ -16,6 +16,7 @@ import { touch } from './touched.ts';
 import { wantWinner } from './resync.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
+import type { GatewayId } from '../protocol/ids.ts';
 import type { Hello } from '../protocol/link.ts';
 import type { PgSnapshot } from '../protocol/visibility.ts';
 import type { Registration } from '../protocol/write-back.ts';
@@ -32,6 +33,9 @@ export const registrationsMax = 20_000;
 
 /** A device that Postgres refused is not registered again for this long, milliseconds, unless its row comes. */
 const refusedMs = 30_000;
+
+/** Gateways to rename in Postgres, at most; beyond it a name waits for the gateway's next connection. */
+const renamesMax = 1000;
 
 /** Refusals remembered, at most; beyond it the oldest is forgotten. */
 const refusalsMax = 1000;
@@ -65,9 +69,26 @@ export function register(state: State, hello: Hello, token: TokenRow, effects: E
   if (entry === null) return false;
   put(tables, id, entry);
   effects.saves.push({ type: 'put-row', table, key: id, row });
-  keep(tables, { table, id, row, revision: nextRevision(state), xid: null }, effects);
+  keep(tables, { table, id, row, isKnown: false, revision: nextRevision(state), xid: null }, effects);
   noteDue(state);
   return true;
+}
+
+/** A gateway that has a row connects under `name`: Postgres takes it. What is lost before that is noted again by its next connection. */
+export function noteName(state: State, id: GatewayId, name: string | null): void {
+  const held = state.tables.rows.gateways.get(id);
+  const isOwn = state.tables.registrations.has(id);
+  if (held === undefined || held.name === '' || isOwn || state.stale || name === null || name === '') return;
+  state.renames.delete(id);
+  if (held.name === name || state.renames.size >= renamesMax) return;
+  const revision = nextRevision(state);
+  state.renames.set(id, { table: 'gateways', id, row: { id, name }, isKnown: true, revision, xid: null });
+  noteDue(state);
+}
+
+/** Postgres has answered to `devices`: those renamed since are written anew. */
+export function endRenames({ renames }: State, devices: readonly Registration[]): void {
+  for (const { id, revision } of devices) if (renames.get(id)?.revision === revision) renames.delete(id);
 }
 
 /** What Postgres says of the devices that were written; what follows is noted in `touched`. */

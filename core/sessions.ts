@@ -20,7 +20,7 @@ import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
 import { noteSessions } from './ledger.ts';
 import { patchClient } from './patch.ts';
-import { register } from './registration.ts';
+import { noteName, register } from './registration.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import { clientView } from './view.ts';
@@ -60,6 +60,7 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   holdSession(state, admitted);
   effects.saves.push({ type: 'put-session', session: admitted });
   if (admitted.role === 'client') judgeAnew(state, admitted, effects);
+  else noteName(state, admitted.deviceId, hello.name);
   return { type: 'admitted', session: admitted };
 }
 

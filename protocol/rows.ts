@@ -104,6 +104,8 @@ const gateways = v.object({
   id: ids.gatewayId,
   group_id: ids.siteId,
   external_id: text,
+  /** Empty where it is not known. */
+  name: v.optional(text, ''),
   ipv4: text,
   ipv6: text,
   psk_base: bytea,

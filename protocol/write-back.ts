@@ -55,11 +55,12 @@ export type Denial = v.InferOutput<typeof denial>;
 export const holdRecord = v.object({ ...hold.entries, action: v.picklist(['placed', 'lifted']), revision });
 export type HoldRecord = v.InferOutput<typeof holdRecord>;
 
-/** A device that was registered at the edge: its row, and the transaction that wrote it, null before. */
+/** A device that was registered at the edge: its row, and the transaction that wrote it, null before. `isKnown`: Postgres had it before. */
 export const registration = v.object({
   table: v.picklist(['clients', 'gateways']),
   id: v.string(),
   row: wireRow,
+  isKnown: v.optional(v.boolean(), false),
   revision,
   xid: nullableText,
 });

@@ -85,6 +85,28 @@ test('[P6.675] a client is registered with what it says of its hardware, and a g
   expect(only(driven, 'gateways')).not.toHaveProperty('device_serial');
 });
 
+test('[P6.677] a gateway that connects under another name is renamed in Postgres, once, and a client is not', () => {
+  const driven = drive({ ...worldRows(), gateways: [row('gateways', { name: 'Rack 1' })] });
+  driven.state.ledger.isConfigured = true;
+  joinGateway(driven, { name: 'Rack 2' });
+  joinClient(driven, { name: 'Another' });
+  const renames = () => [...driven.state.renames.values()].map(({ row: renamed }) => renamed['name']);
+  expect(takeBatch(driven.state, ids.account, [])?.batch.devices).toMatchObject([
+    { table: 'gateways', id: ids.gateway, isKnown: true, row: { id: ids.gateway, name: 'Rack 2' } },
+  ]);
+  const taken = takeBatch(driven.state, ids.account, []);
+  joinGateway(driven, { name: 'Rack 3', connectedAt: 5000 });
+  if (taken === null) throw new Error('nothing is to be written');
+  const results = [{ id: ids.gateway, outcome: 'ok' as const }];
+  const answer = { devices: { xid: '5', results }, flows: null, holds: null, failed: [] };
+  driven.step({ type: 'flushed', ...taken, answer });
+  expect(renames()).toEqual(['Rack 3']);
+  written(driven, 6);
+  expect(renames()).toEqual([]);
+  joinGateway(driven, { name: null, connectedAt: 6000 });
+  expect(renames()).toEqual([]);
+});
+
 test('[P6.604] the same device is found again, by owner and external id, and after waking too', () => {
   const driven = registered();
   const before = only(driven, 'clients')['id'];
@@ -198,6 +220,7 @@ test('[P15.602] so many devices wait for Postgres at a time, and others are told
   for (let n = 0; n < registrationsMax; n += 1) {
     driven.state.tables.registrations.set(id('d', n), {
       table: 'clients',
+      isKnown: false,
       id: id('d', n),
       row: row('clients'),
       revision: n,

@@ -88,6 +88,15 @@ test('[P6.676] what a client says of its hardware as it first connects is in its
   });
 });
 
+test('[P6.678] the name under which a gateway connects is that of its row a moment later', async () => {
+  const account = await accountOf('renamed');
+  const named = 'select name from gateways where id = $1';
+  const [before] = (await all.db.query<{ name: string }>(named, [account.gatewayId])).rows;
+  const gateway = await startGateway({ url: all.system.workerUrl, ...account.gateway, name: 'rack-9' });
+  expect(await untilRow(`${named} and name <> $2`, [account.gatewayId, before?.name])).toEqual({ name: 'rack-9' });
+  gateway.device.close();
+});
+
 test('[P6.674] a quiet account whose object has lost its storage serves a device that connects', async () => {
   const account = await accountOf('lost');
   const before = await clientOf(account, account.client.externalId);

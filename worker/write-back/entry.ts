@@ -135,8 +135,8 @@ function flowRow(record: FlowRecord & { readonly isKnown: boolean }): object {
   };
 }
 
-function deviceRow({ revision, row }: Registration): object {
-  return { ...row, revision, is_known: false, is_unverified: false };
+function deviceRow({ isKnown, revision, row }: Registration): object {
+  return { ...row, revision, is_known: isKnown, is_unverified: false };
 }
 
 function denialRow(denial: Denial): object {
