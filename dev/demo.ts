@@ -83,7 +83,7 @@ async function showRevocation({ databaseUrl, workerUrl, tokenKeys }: System, of:
     url: workerUrl,
     generation: of.gateway,
     ...account.gateway,
-    name: 'rack-1',
+    name: 'Rack 1',
     onFrame: watch('gateway'),
   });
   const client = await startClient({

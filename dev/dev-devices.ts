@@ -30,7 +30,7 @@ export async function startDevices(
   const watch = { say, random, signal };
   const gateway = stayConnected('gateway', watch, async () => {
     const printed = print('gateway', say);
-    const { device } = await startGateway({ url, ...account.gateway, name: 'rack-1', onFrame: printed });
+    const { device } = await startGateway({ url, ...account.gateway, name: 'Rack 1', onFrame: printed });
     return device;
   });
   await gateway;

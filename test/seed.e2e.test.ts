@@ -36,7 +36,7 @@ describe("with Postgres behind everything, and on nobody's path", () => {
   beforeAll(async () => {
     outage = await startOutage();
     account = await createLargeAccount(outage, 'seed', { clients: connected + 20, resources: 10 });
-    gateway = await startGateway({ url: outage.system.workerUrl, ...account.gateway, name: 'rack-1' });
+    gateway = await startGateway({ url: outage.system.workerUrl, ...account.gateway, name: 'Rack 1' });
   });
   afterAll(async () => await outage.stop());
 

@@ -104,7 +104,7 @@ test('a token of type api admits no device', async () => {
 });
 
 test('status shows all parts, who is connected, and the flows that are open', async () => {
-  const gateway = await startGateway({ url: workerUrl, ...account.gateway, name: 'rack-1' });
+  const gateway = await startGateway({ url: workerUrl, ...account.gateway, name: 'Rack 1' });
   const client = await startClient({ url: workerUrl, ...account.client, name: 'laptop' });
   expect((await client.createFlow(account.resourceId)).event).toBe('flow_created');
   await untilLaneIsRecorded();
@@ -137,7 +137,7 @@ test('status shows all parts, who is connected, and the flows that are open', as
 });
 
 test('explain tells the path of an access, on the facts of the live connection, and what is missing once it is denied', async () => {
-  const gateway = await startGateway({ url: workerUrl, ...account.gateway, name: 'rack-1' });
+  const gateway = await startGateway({ url: workerUrl, ...account.gateway, name: 'Rack 1' });
   const client = await startClient({ url: workerUrl, ...account.client, name: 'laptop' });
   const why = ['explain', '--client', 'laptop', '--resource', 'Database network'];
 

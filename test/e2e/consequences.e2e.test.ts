@@ -100,7 +100,7 @@ async function connect(line: SqlLine) {
       parseTokenKeys(running.system.tokenKeys)[0],
     );
   };
-  const rack = { externalId: 'rack-1', name: 'rack-1', token: token('gateway_group', ids.gatewayToken, gatewaySecret) };
+  const rack = { externalId: 'rack-1', name: 'Rack 1', token: token('gateway_group', ids.gatewayToken, gatewaySecret) };
   const laptop = { externalId: 'laptop', name: 'laptop', token: token('client', ids.clientToken, clientSecret) };
   const gateway = await startGateway({ url, ...rack });
   return { gateway, client: await startClient({ url, ...laptop, tokenIn: 'header' }) };

@@ -56,7 +56,7 @@ test('[P1.32] an edit made while the worker is dead reaches a gateway that retur
   await running.system.startWorker();
 
   const { workerUrl } = running.system;
-  const back = await startGateway({ url: workerUrl, ...account.gateway, name: 'rack-1' });
+  const back = await startGateway({ url: workerUrl, ...account.gateway, name: 'Rack 1' });
   await back.device.waitFor('reject_access', isEvent('reject_access'));
   expect(back.device.failures).toEqual([]);
 });

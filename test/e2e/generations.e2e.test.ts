@@ -34,7 +34,7 @@ test.each(pairs)(
       ipv4: '192.0.2.7',
       ipv6: '2001:db8::7',
     });
-    const gateway = await startGateway({ url, ...account.gateway, name: 'rack-1', generation: gatewayOf });
+    const gateway = await startGateway({ url, ...account.gateway, name: 'Rack 1', generation: gatewayOf });
     const client = await startClient({ url, ...account.client, name: 'laptop', generation: clientOf });
     expect([client.relays.size]).toEqual([1]);
 
@@ -59,7 +59,7 @@ test.each(pairs)(
     await client.device.waitFor('resource_deleted', isEvent('resource_deleted'));
     expect([client.connected.size, gateway.access.size]).toEqual([0, 0]);
 
-    const returned = await startGateway({ url, ...account.gateway, name: 'rack-1', generation: gatewayOf });
+    const returned = await startGateway({ url, ...account.gateway, name: 'Rack 1', generation: gatewayOf });
     await gateway.device.closed;
     expect(returned.access.size).toBe(0);
     const devices = [relay.device, again.device, gateway.device, client.device, returned.device];

@@ -65,7 +65,7 @@ type Both = { readonly client: Device; readonly gateway: Device };
 
 async function connectBoth(account: FirstAccount): Promise<Both> {
   const url = running.system.workerUrl;
-  const gateway = await startDevice({ url, role: 'gateway', ...account.gateway, name: 'rack-1' });
+  const gateway = await startDevice({ url, role: 'gateway', ...account.gateway, name: 'Rack 1' });
   const { device: client } = await startClient({ url, ...account.client, name: 'laptop' });
   return { client, gateway };
 }

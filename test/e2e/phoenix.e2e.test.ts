@@ -17,7 +17,7 @@ afterAll(async () => await running.stop());
 test('[P10.7] the official Phoenix client joins, heartbeats, gets a flow, and loses it when the policy is deleted', async () => {
   const account = await createFirstAccount(running.db, running.system.tokenKeys, 'phoenix');
   const url = running.system.workerUrl;
-  const gateway = await startGateway({ url, ...account.gateway, name: 'rack-1' });
+  const gateway = await startGateway({ url, ...account.gateway, name: 'Rack 1' });
   const socket = new Socket(`${url.replace('http', 'ws')}/client`, {
     vsn: '1.0.0',
     heartbeatIntervalMs: 50,

@@ -25,7 +25,7 @@ test('[P9.821] a relay of no account serves devices of an account, is replaced b
   const relay = await admitted(options);
 
   const account = await createFirstAccount(db, system.tokenKeys, 'shared_relays');
-  const gateway = await startGateway({ url: system.workerUrl, ...account.gateway, name: 'rack-1', generation: 'C' });
+  const gateway = await startGateway({ url: system.workerUrl, ...account.gateway, name: 'Rack 1', generation: 'C' });
   const client = await startClient({ url: system.workerUrl, ...account.client, name: 'laptop', generation: 'B' });
   for (const { device } of [gateway, client]) await device.waitFor('a relay', ({ payload }) => namesRelays(payload));
   const [first] = client.relays;

@@ -31,7 +31,7 @@ export type LiveFlow = { readonly account: FirstAccount; readonly client: Simula
 export async function openFlow({ system, db }: TestSystem, slug: string): Promise<LiveFlow> {
   const account = await createFirstAccount(db, system.tokenKeys, slug);
   const url = system.workerUrl;
-  const gateway = await startGateway({ url, ...account.gateway, name: 'rack-1' });
+  const gateway = await startGateway({ url, ...account.gateway, name: 'Rack 1' });
   const client = await startClient({ url, ...account.client, name: 'laptop', tokenIn: 'header' });
   const answer = await client.createFlow(account.resourceId);
   if (answer.event !== 'flow_created') throw new Error(`expected flow_created, got ${JSON.stringify(answer)}`);
