@@ -4,7 +4,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { killRound, startChaos, type Chaos } from '../support/chaos.ts';
 import { randomFrom } from '../support/load.ts';
 
-const killRounds = 15;
+const killRounds = 8;
 const seed = 4_711;
 
 let chaos: Chaos;
