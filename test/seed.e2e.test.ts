@@ -9,14 +9,14 @@ import type { LargeAccount, Outage } from './support/outage.ts';
 import { firstRows } from './support/random-rows.ts';
 import { RandomAccount } from './support/random-core.ts';
 
-test('[P15.759] [seed-2] after 10,000 random events an account holds what it would hold had it just woken, and nothing else', () => {
+test('[P15.75] [seed-2] after 10,000 random events an account holds what it would hold had it just woken, and nothing else', () => {
   const { driven } = afterEvents(10_000);
   const awake = sizesOf(driven.state);
   driven.sleep();
   expect(awake).toEqual(sizesOf(driven.state));
 }, 120_000);
 
-test('[P15.760] [seed-2] once its devices have left and what was owed to them has run out, an account holds nothing of them', () => {
+test('[P15.76] [seed-2] once its devices have left and what was owed to them has run out, an account holds nothing of them', () => {
   const { driven } = afterEvents(10_000);
   for (const sessionId of driven.state.sessions.keys()) driven.step({ type: 'closed', sessionId });
   driven.now += 31 * 24 * 3_600_000;
@@ -40,7 +40,7 @@ describe("with Postgres behind everything, and on nobody's path", () => {
   });
   afterAll(async () => await outage.stop());
 
-  test('[P6.600] connects and authorizations ask the database nothing: all it hears from the edge is what is written', async () => {
+  test('[P6.7] connects and authorizations ask the database nothing: all it hears from the edge is what is written', async () => {
     const mark = outage.mark();
     for (const externalId of account.externalIds.slice(0, 5)) {
       const client = await connectClient(outage, account, externalId);
@@ -54,7 +54,7 @@ describe("with Postgres behind everything, and on nobody's path", () => {
     expect(statements.filter(readsRows)).toEqual([]);
   });
 
-  test('[P6.601] [seed-6] one change with many devices connected reaches all of them and causes no query', async () => {
+  test('[P6.8] [seed-6] one change with many devices connected reaches all of them and causes no query', async () => {
     const clients = await Promise.all(
       account.externalIds
         .slice(5, connected)
@@ -73,7 +73,7 @@ describe("with Postgres behind everything, and on nobody's path", () => {
     );
   });
 
-  test('[P6.602] [seed-5] with Postgres stopped devices connect and flows are granted, and once it is back each is written, once', async () => {
+  test('[P6.9] [seed-5] with Postgres stopped devices connect and flows are granted, and once it is back each is written, once', async () => {
     await outage.stopPostgres();
     const before = 50;
     const newcomers = account.externalIds.slice(connected);
@@ -100,7 +100,7 @@ describe("with Postgres behind everything, and on nobody's path", () => {
     );
   }, 180_000);
 
-  test('[P7.776] a hold that is placed with Postgres stopped is in force, and is logged there once it is back, once, as is its lifting', async () => {
+  test('[P7.43] a hold that is placed with Postgres stopped is in force, and is logged there once it is back, once, as is its lifting', async () => {
     const [externalId = ''] = account.externalIds;
     const client = await connectClient(outage, account, externalId);
     const [row] = await outage.query('select id from clients where account_id = $1 and external_id = $2', [

@@ -33,7 +33,7 @@ afterAll(async () => {
   await server.stop();
 });
 
-test('[P12.749] token create signs the place where the account lives', async () => {
+test('[P12.30] token create signs the place where the account lives', async () => {
   const home = await insertRow(db, 'accounts', { name: 'Home', slug: 'home', region: 'eu' });
   await insertRow(db, 'actors', { name: 'Eve', account_id: home });
   for (const [account, name, place] of [

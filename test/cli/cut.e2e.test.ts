@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await running.stop());
 
-test('[P5.740] cut --at-edge works without a database, shows in status, and ends by --lift alone', async () => {
+test('[P5.68] cut --at-edge works without a database, shows in status, and ends by --lift alone', async () => {
   const { account, client, gateway } = await openFlow(running, 'edge');
   const away = { DATABASE_URL: 'postgres://postgres@127.0.0.1:9/postgres' };
   const target = ['--account', account.accountId, '--client', account.clientId];
@@ -37,7 +37,7 @@ test('[P5.740] cut --at-edge works without a database, shows in status, and ends
   expect([again.code, again.err]).toEqual([1, 'drawbridge: There was no hold to lift; 0 others are in force.\n']);
 });
 
-test('[P4.741] cut by an edit ends what passes, says what it changed, and how to undo it', async () => {
+test('[P4.30] cut by an edit ends what passes, says what it changed, and how to undo it', async () => {
   const { account, client, gateway } = await openFlow(running, 'edit');
 
   const resource = await cli(['cut', '--account', 'edit', '--resource', account.resourceId]);
@@ -55,7 +55,7 @@ test('[P4.741] cut by an edit ends what passes, says what it changed, and how to
   expect(client.device.frames.some(isEvent('disconnect'))).toBe(false);
 });
 
-test('[P4.742] a device that is cut by an edit is signed out', async () => {
+test('[P4.31] a device that is cut by an edit is signed out', async () => {
   const { account, client, gateway } = await openFlow(running, 'devices');
   for (const [kind, id, { device }] of [
     ['client', account.clientId, client],
@@ -69,7 +69,7 @@ test('[P4.742] a device that is cut by an edit is signed out', async () => {
   }
 });
 
-test('[P4.743] a device that is cut takes with it the tokens that it alone has used, and those that others share are named', async () => {
+test('[P4.32] a device that is cut takes with it the tokens that it alone has used, and those that others share are named', async () => {
   const { account } = await openFlow(running, 'tokens');
   const { accountId, actorId, clientId } = account;
   const tokenIds = async () => {

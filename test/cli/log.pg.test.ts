@@ -49,7 +49,7 @@ const pageSchema = v.object({
   next: v.nullable(v.string()),
 });
 
-test('[P15.307] pages of the log hold every change of the account and of all accounts once, newest first, whatever is added meanwhile', async () => {
+test('[P15.38] pages of the log hold every change of the account and of all accounts once, newest first, whatever is added meanwhile', async () => {
   const positions: string[] = [];
   let after: readonly string[] = [];
   for (;;) {
@@ -76,7 +76,7 @@ test('[P15.307] pages of the log hold every change of the account and of all acc
   expect(positions).toEqual(rows.map(({ position }) => position));
 });
 
-test('[P15.308] a page of the log holds what was committed from since on and before until', async () => {
+test('[P15.39] a page of the log holds what was committed from since on and before until', async () => {
   const days = async (...args: string[]) => {
     const page = v.parse(pageSchema, jsonOf(await log('acme', '--json', '--limit', '1000', ...args)));
     return [...new Set(page.entries.map(({ committedAt }) => committedAt.slice(8, 10)))];
@@ -88,7 +88,7 @@ test('[P15.308] a page of the log holds what was committed from since on and bef
   expect(await days('--since', '1m')).toEqual([]);
 });
 
-test('[P15.309] a page of the log reads the partitions of its time only, by the index, also from a cursor', async () => {
+test('[P15.40] a page of the log reads the partitions of its time only, by the index, also from a cursor', async () => {
   await db.query(`select drawbridge.make_change_log_partitions(0)`);
   const last = v.parse(
     pageSchema,
@@ -115,7 +115,7 @@ test('[P15.309] a page of the log reads the partitions of its time only, by the 
   ]);
 });
 
-test('[P15.777] a page of the log of holds has what was placed and lifted in its time, newest first, and goes on by its cursor', async () => {
+test('[P15.79] a page of the log of holds has what was placed and lifted in its time, newest first, and goes on by its cursor', async () => {
   await db.query(
     `insert into drawbridge.hold_log (account_id, revision, action, kind, target_id, at, by, reason)
      select $1, n, case n % 2 when 1 then 'placed' else 'lifted' end, 'client', $1,

@@ -240,7 +240,7 @@ test('status with a key that the worker does not have says so and shows the rest
   expect(out).toMatch(/^worker +ok/m);
 });
 
-test('[P9.300] verify says whether the edge holds the rows of the database, and of which table it does not', async () => {
+test('[P9.17] verify says whether the edge holds the rows of the database, and of which table it does not', async () => {
   const equal = await run('verify', 'acme');
   expect([equal.code, equal.out]).toEqual([0, expect.stringMatching(/^The edge holds the \d+ rows of acme\.\n$/)]);
 

@@ -65,14 +65,14 @@ function send(driven: Drive, { sessionId, event }: Message, payload: unknown): {
 
 const withFields = messages.filter(({ payload }) => Object.keys(payload).length > 0);
 
-test('[P12.103] every message that a device may send is tried with bad input', () => {
+test('[P12.12] every message that a device may send is tried with bad input', () => {
   const tried = (sessionId: Message['sessionId']) =>
     messages.flatMap((message) => (message.sessionId === sessionId ? [message.event] : [])).toSorted();
   expect(tried('client')).toEqual(Object.keys(fromClient).toSorted());
   expect(tried('gateway')).toEqual(Object.keys(fromGateway).toSorted());
 });
 
-test.each(messages)('[P12.104] $event of a $sessionId whose payload is no object is an unknown message', (message) => {
+test.each(messages)('[P12.13] $event of a $sessionId whose payload is no object is an unknown message', (message) => {
   const driven = driveFor(message);
   for (const payload of [null, 'text', 7, true, undefined]) {
     expect(send(driven, message, payload)).toEqual({ said: [`${message.sessionId} reply unknown_message`], saved: 0 });
@@ -80,7 +80,7 @@ test.each(messages)('[P12.104] $event of a $sessionId whose payload is no object
 });
 
 test.each(withFields)(
-  '[P15.101] $event of a $sessionId with a field that is too large is an unknown message',
+  '[P15.30] $event of a $sessionId with a field that is too large is an unknown message',
   (message) => {
     const driven = driveFor(message);
     for (const [field, value] of Object.entries(message.payload)) {
@@ -178,7 +178,7 @@ test('[P12.8] a message of one role is unknown to the other, and so are names th
   ).toEqual(['gateway reply unknown_message']);
 });
 
-test('[P15.807] ten thousand requests of one client make one grant, one question, and an answer each where there is none', () => {
+test('[P15.87] ten thousand requests of one client make one grant, one question, and an answer each where there is none', () => {
   const driven = driveWithFlow(undefined, speaking.C);
   driven.step({ type: 'closed', sessionId: 'gateway' });
   joinGateway(driven, { ...speaking.C.gateway, connectedAt: 2000 });
@@ -191,7 +191,7 @@ test('[P15.807] ten thousand requests of one client make one grant, one question
   expect(driven.state.grants.size).toBe(1);
 });
 
-test('[P12.800] the names of one version of the sockets are unknown on the other', () => {
+test('[P12.35] the names of one version of the sockets are unknown on the other', () => {
   const first = driveWithFlow();
   const later = driveWithFlow(undefined, speaking.B);
   const only = { 1: first, 2: later } as const;

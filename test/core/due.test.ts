@@ -9,7 +9,7 @@ const operation = fc.record({
   at: fc.nat(20),
 });
 
-test('[P14.200] what is due is taken at its moment, the earliest first, whatever was said of it before', () => {
+test('[P14.28] what is due is taken at its moment, the earliest first, whatever was said of it before', () => {
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 80 }), (operations) => {
       const due = nothingDue();

@@ -36,7 +36,7 @@ function run(
   throw new Error('the fan-out does not end');
 }
 
-test('[P15.802] thousands of accounts are told of a change at 200 a second at most, each once', () => {
+test('[P15.82] thousands of accounts are told of a change at 200 a second at most, each once', () => {
   const { calls, now } = run(5000, { changes: [] });
   expect(calls).toHaveLength(5000);
   expect(new Set(calls.map(({ account }) => account)).size).toBe(5000);
@@ -47,7 +47,7 @@ test('[P15.802] thousands of accounts are told of a change at 200 a second at mo
   expect(now).toBeLessThan(26_500);
 });
 
-test('[P15.803] changes while accounts are being told reach each of them as the last set, in fewer messages than changes', () => {
+test('[P15.83] changes while accounts are being told reach each of them as the last set, in fewer messages than changes', () => {
   const changes = Array.from({ length: 100 }, (_, n) => 1000 + n * 100);
   const { calls, version, leases } = run(1000, { changes });
   expect(version).toBe(101);
@@ -55,7 +55,7 @@ test('[P15.803] changes while accounts are being told reach each of them as the 
   expect(calls.length).toBeLessThan(1000 * 4);
 });
 
-test('[P15.804] an account that cannot be told delays no other, is tried less and less, and is told in the end', () => {
+test('[P15.84] an account that cannot be told delays no other, is tried less and less, and is told in the end', () => {
   const { calls, leases } = run(200, { changes: [], fails: (account, now) => account === 'account-7' && now < 60_000 });
   const tries = calls.filter(({ account }) => account === 'account-7').map(({ at }) => at);
   const waits = tries.slice(1).map((at, n) => at - (tries[n] ?? 0));

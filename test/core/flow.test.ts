@@ -241,7 +241,7 @@ test('[P4.4] a disabled policy counts as a deleted one, and an enabled one grant
   ]);
 });
 
-test("[P10.100] a question whose client is away is taken back at the gateway's init, and the answer to it is void", () => {
+test("[P10.13] a question whose client is away is taken back at the gateway's init, and the answer to it is void", () => {
   const driven = drive();
   joinGateway(driven);
   joinClient(driven);
@@ -254,7 +254,7 @@ test("[P10.100] a question whose client is away is taken back at the gateway's i
   expect(lines(authorizeFlow(driven, ref))).toEqual(['gateway reply invalid_ref']);
 });
 
-test('[P10.754] what the gateway of a flow was asked again is asked once more when both were lost, whichever comes back first', () => {
+test('[P10.15] what the gateway of a flow was asked again is asked once more when both were lost, whichever comes back first', () => {
   for (const comesFirst of ['client', 'gateway'] as const) {
     const driven = driveWithFlow();
     createFlow(driven);

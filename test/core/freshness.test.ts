@@ -70,7 +70,7 @@ function recentCommit(driven: Drive, at: number, ...changes: readonly object[]):
 }
 
 describe('an account that has heard nothing lately', () => {
-  test('[P6.401] it grants at once, for as long as any, and asks behind the grant', () => {
+  test('[P6.4] it grants at once, for as long as any, and asks behind the grant', () => {
     const driven = joinedWorld();
 
     const asked = createFlow(driven);
@@ -79,7 +79,7 @@ describe('an account that has heard nothing lately', () => {
     expect(expiryOf(asked)).toBeGreaterThan(driven.now + quarter);
   });
 
-  test('[P6.402] for ten seconds after an answer, or after a recent commit, it asks nothing', () => {
+  test('[P6.5] for ten seconds after an answer, or after a recent commit, it asks nothing', () => {
     const answered = joinedWorld();
     hearFresh(answered);
     const committed = joinedWorld();
@@ -92,7 +92,7 @@ describe('an account that has heard nothing lately', () => {
     }
   });
 
-  test('[P5.403] what it granted before it heard that it was behind lives 15 minutes at most', () => {
+  test('[P5.43] what it granted before it heard that it was behind lives 15 minutes at most', () => {
     const driven = joinedWorld();
     const grantedAt = driven.now;
     authorizeFlow(driven, refOf(createFlow(driven)));
@@ -106,7 +106,7 @@ describe('an account that has heard nothing lately', () => {
     expect(lines(createFlow(driven))).toContain('gateway authorize_flow');
   });
 
-  test('[P5.404] with `deny`, what it granted before it heard that it was behind is taken back', () => {
+  test('[P5.44] with `deny`, what it granted before it heard that it was behind is taken back', () => {
     const driven = joinedWorld(denying);
     authorizeFlow(driven, refOf(createFlow(driven)));
 
@@ -116,7 +116,7 @@ describe('an account that has heard nothing lately', () => {
 });
 
 describe('an account that is behind', () => {
-  test('[P5.403] with `short`, the default, its grants live 15 minutes at most', () => {
+  test('[P5.43] with `short`, the default, its grants live 15 minutes at most', () => {
     const driven = joinedWorld();
     hearBehind(driven);
 
@@ -124,7 +124,7 @@ describe('an account that is behind', () => {
   });
 
   test.each(['deny', 'a word of the future'])(
-    '[P5.404] with `%s`, it grants nothing, and asks at each request',
+    '[P5.44] with `%s`, it grants nothing, and asks at each request',
     (word) => {
       const driven = joinedWorld({ ...worldRows(), accounts: [row('accounts', { when_behind: word })] });
       hearBehind(driven);
@@ -136,7 +136,7 @@ describe('an account that is behind', () => {
     },
   );
 
-  test('[P5.404] what was granted while fresh goes on', () => {
+  test('[P5.44] what was granted while fresh goes on', () => {
     const driven = joinedWorld(denying);
     hearFresh(driven);
     authorizeFlow(driven, refOf(createFlow(driven)));
@@ -148,7 +148,7 @@ describe('an account that is behind', () => {
   test.each([
     ['the answer', (driven: Drive) => hearFresh(driven)],
     ['a recent commit', (driven: Drive) => recentCommit(driven, 101)],
-  ])('[P5.405] once %s says that it is up to date, what it granted lives on as any other', (_, news) => {
+  ])('[P5.45] once %s says that it is up to date, what it granted lives on as any other', (_, news) => {
     const driven = joinedWorld();
     hearBehind(driven);
     const grantedAt = driven.now;
@@ -163,7 +163,7 @@ describe('an account that is behind', () => {
     expect(driven.state.freshness.isBehind).toBe(false);
   });
 
-  test('[P5.405] a commit that takes the access away ends it, also while it is behind', () => {
+  test('[P5.45] a commit that takes the access away ends it, also while it is behind', () => {
     const driven = joinedWorld();
     hearBehind(driven);
     authorizeFlow(driven, refOf(createFlow(driven)));
@@ -171,7 +171,7 @@ describe('an account that is behind', () => {
     expect(driven.commit(remove('policies'))).toContain(reject);
   });
 
-  test('[P5.406] a renewal waits until the account is known to be fresh, and while it is behind there is none', () => {
+  test('[P5.46] a renewal waits until the account is known to be fresh, and while it is behind there is none', () => {
     const driven = joinedWorld();
     authorizeFlow(driven, refOf(createFlow(driven)));
     hearFresh(driven);
@@ -193,14 +193,14 @@ describe('an account that is behind', () => {
   test.each([
     ['what could not be learned', null, null],
     ['another epoch', 2, 1_000_000],
-  ])('[P5.407] %s counts as behind', (_, epoch, appliedTo) => {
+  ])('[P5.47] %s counts as behind', (_, epoch, appliedTo) => {
     const driven = joinedWorld(denying);
     hear(driven, appliedTo, epoch);
 
     expect(lines(createFlow(driven))).toEqual([offline]);
   });
 
-  test('[P5.407] after a snapshot of another epoch the news of the one before say nothing', () => {
+  test('[P5.47] after a snapshot of another epoch the news of the one before say nothing', () => {
     const driven = joinedWorld(denying);
     hearFresh(driven);
     const position = { epoch: 2, lsn: commit(50).lsn };
@@ -215,7 +215,7 @@ describe('a token without a row', () => {
     clientHello({ token: { ...clientHello().token, id: id('unknown'), issuedAt } });
   const admit = (driven: Drive, hello: Hello) => driven.step({ type: 'connect', sessionId: 'new', hello });
 
-  test('[P5.408] is void when it was issued more than a minute before the time the stream has been applied to', () => {
+  test('[P5.48] is void when it was issued more than a minute before the time the stream has been applied to', () => {
     const driven = silent();
     hear(driven, 900_000);
 
@@ -223,7 +223,7 @@ describe('a token without a row', () => {
     expect(admit(driven, unknown(840_000)).admission).toMatchObject({ refusal: { code: 'token_not_known_yet' } });
   });
 
-  test('[P5.408] is waited for where that time, or when it was issued, is not known, and more is asked for', () => {
+  test('[P5.48] is waited for where that time, or when it was issued, is not known, and more is asked for', () => {
     const driven = silent();
 
     const asked = admit(driven, unknown(1));
@@ -233,7 +233,7 @@ describe('a token without a row', () => {
     expect(admit(driven, unknown(null)).admission).toMatchObject({ refusal: { code: 'token_not_known_yet' } });
   });
 
-  test('[P5.409] is void at once when its row was here and was deleted', () => {
+  test('[P5.49] is void at once when its row was here and was deleted', () => {
     const driven = silent();
     driven.commit({ op: 'delete', table: 'tokens', old: row('tokens') });
 
@@ -241,7 +241,7 @@ describe('a token without a row', () => {
     expect(driven.state.tombstones.size).toBe(1);
   });
 
-  test('[P5.409] a row that returns counts again', () => {
+  test('[P5.49] a row that returns counts again', () => {
     const driven = silent();
     driven.commit({ op: 'delete', table: 'tokens', old: row('tokens') });
     driven.commit(insert('tokens'));
@@ -249,7 +249,7 @@ describe('a token without a row', () => {
     expect(admit(driven, clientHello()).admission).toMatchObject({ type: 'admitted' });
   });
 
-  test('[P15.402] of deleted tokens a bounded number is remembered, the last ones', () => {
+  test('[P15.43] of deleted tokens a bounded number is remembered, the last ones', () => {
     const driven = silent();
     const extra = (n: number) => tokenRow('client', `00000000-0000-4000-9000-${String(n).padStart(12, '0')}`, 'x');
     for (let from = 0; from <= tombstonesMax; from += 2_001) {
@@ -263,7 +263,7 @@ describe('a token without a row', () => {
   });
 });
 
-test('[P5.408] a gateway is treated alike', () => {
+test('[P5.48] a gateway is treated alike', () => {
   const driven = silent();
   hear(driven, 900_000);
   const hello = gatewayHello({ token: { ...gatewayHello().token, id: id('unknown'), issuedAt: 1 } });

@@ -45,38 +45,35 @@ function renewalOf(driven: Drive): Effects {
   throw new Error('nothing was renewed');
 }
 
-test.each(['A', 'C', 'B'] as const)(
-  '[P9.800] init of generation %s has its keys, and sites by one name alone',
-  (of) => {
-    const client = payloadOf(joinClient(drive(), speaking[of].client), 'init');
-    const gateway = payloadOf(joinGateway(drive(), speaking[of].gateway), 'init');
-    const logs = ['flow_logs'];
-    expect(Object.keys(client)).toEqual([
-      'interface',
-      'resources',
-      'relays',
-      ...(of === 'B' ? ['authorizations', ...logs] : []),
-    ]);
-    expect(Object.keys(gateway)).toEqual([
-      'interface',
-      'config',
-      'account_slug',
-      'authorizations',
-      'relays',
-      ...(of === 'B' ? logs : []),
-    ]);
-    const names = Object.keys(Object(client['resources'])[0]).filter(
-      (key) => key === 'gateway_groups' || key === 'sites',
-    );
-    expect(names).toEqual([of === 'A' ? 'gateway_groups' : 'sites']);
-  },
-);
+test.each(['A', 'C', 'B'] as const)('[P9.18] init of generation %s has its keys, and sites by one name alone', (of) => {
+  const client = payloadOf(joinClient(drive(), speaking[of].client), 'init');
+  const gateway = payloadOf(joinGateway(drive(), speaking[of].gateway), 'init');
+  const logs = ['flow_logs'];
+  expect(Object.keys(client)).toEqual([
+    'interface',
+    'resources',
+    'relays',
+    ...(of === 'B' ? ['authorizations', ...logs] : []),
+  ]);
+  expect(Object.keys(gateway)).toEqual([
+    'interface',
+    'config',
+    'account_slug',
+    'authorizations',
+    'relays',
+    ...(of === 'B' ? logs : []),
+  ]);
+  const names = Object.keys(Object(client['resources'])[0]).filter(
+    (key) => key === 'gateway_groups' || key === 'sites',
+  );
+  expect(names).toEqual([of === 'A' ? 'gateway_groups' : 'sites']);
+});
 
 test.each([
   ['A', 'create_flow', 'authorize_flow', 'flow_created', 'gateway_group_id'],
   ['C', 'create_flow', 'authorize_flow', 'flow_created', 'site_id'],
   ['B', 'request_authorization', 'create_authorization', 'authorization_created', 'site_id'],
-] as const)('[P10.800] a flow between devices of generation %s goes by its own names', (of, _, asked, told, site) => {
+] as const)('[P10.16] a flow between devices of generation %s goes by its own names', (of, _, asked, told, site) => {
   const driven = drive();
   joinGateway(driven, speaking[of].gateway);
   joinClient(driven, speaking[of].client);
@@ -96,7 +93,7 @@ test.each([
   ]);
 });
 
-test('[P11.800] generation B gets a token for flow logs that decodes, says that uploads are off, and is the same each time', () => {
+test('[P11.4] generation B gets a token for flow logs that decodes, says that uploads are off, and is the same each time', () => {
   const driven = drive();
   joinGateway(driven, speaking.B.gateway);
   joinClient(driven, speaking.B.client);
@@ -121,7 +118,7 @@ test('[P11.800] generation B gets a token for flow logs that decodes, says that 
   });
 });
 
-test('[P9.801] a reject that is owed follows the init of gateways that ignore what init leaves out, and of no other', () => {
+test('[P9.19] a reject that is owed follows the init of gateways that ignore what init leaves out, and of no other', () => {
   const expected = { A: ['gateway init', 'reject'], C: ['gateway init', 'reject'], B: ['gateway init'] };
   for (const of of generations) {
     const driven = driveWithFlow(worldRows(), speaking[of]);
@@ -134,7 +131,7 @@ test('[P9.801] a reject that is owed follows the init of gateways that ignore wh
   }
 });
 
-test('[P14.800] a gateway of generation B is told a later expiry by the authorization again, with the same secrets, in silence', () => {
+test('[P14.30] a gateway of generation B is told a later expiry by the authorization again, with the same secrets, in silence', () => {
   const driven = drive();
   joinGateway(driven, speaking.B.gateway);
   joinClient(driven, speaking.B.client);
@@ -153,7 +150,7 @@ test('[P14.800] a gateway of generation B is told a later expiry by the authoriz
   expect(lines(next)).toEqual(['gateway create_authorization']);
 });
 
-test('[P14.801] a renewal that is not answered ends nothing, and a client that asks meanwhile is answered', () => {
+test('[P14.31] a renewal that is not answered ends nothing, and a client that asks meanwhile is answered', () => {
   const driven = driveWithFlow(worldRows(), speaking.B);
   renewalOf(driven);
   driven.now += 10_000;
@@ -167,7 +164,7 @@ test('[P14.801] a renewal that is not answered ends nothing, and a client that a
   expect(lines(authorizeFlow(again, refOf(asked)))).toEqual(['gateway reply ok', 'client authorization_created']);
 });
 
-test('[P14.802] a renewal goes on under the keys that were accepted, and not to a gateway that has another since', () => {
+test('[P14.32] a renewal goes on under the keys that were accepted, and not to a gateway that has another since', () => {
   const publicKey = `${'D'.repeat(42)}A=`;
   const client = driveWithFlow(worldRows(), speaking.B);
   client.step({ type: 'closed', sessionId: 'client' });
@@ -184,7 +181,7 @@ test('[P14.802] a renewal goes on under the keys that were accepted, and not to 
   ]);
 });
 
-test('[P14.803] a renewal that an open question holds up follows its answer, and a question late enough renews by itself', () => {
+test('[P14.33] a renewal that an open question holds up follows its answer, and a question late enough renews by itself', () => {
   const driven = driveWithFlow(worldRows(), speaking.B);
   driven.now = (driven.state.deadline ?? 0) - 5000;
   const asked = createFlow(driven);
@@ -198,7 +195,7 @@ test('[P14.803] a renewal that an open question holds up follows its answer, and
   expect(told).toBe(Math.floor((late.now + day) / 1000));
 });
 
-test('[P4.800] changed filters alone are told as such to clients that take it, and as the whole resource to others', () => {
+test('[P4.33] changed filters alone are told as such to clients that take it, and as the whole resource to others', () => {
   const changed = update('resources', { filters: '[{"protocol":"tcp","ports":["443"]}]' });
   const expected: Record<Generation, string> = {
     A: 'client resource_created_or_updated',
@@ -220,7 +217,7 @@ test('[P4.800] changed filters alone are told as such to clients that take it, a
   }
 });
 
-test('[P4.801] a resource that moved to another site is removed first for clients that cannot follow it', () => {
+test('[P4.34] a resource that moved to another site is removed first for clients that cannot follow it', () => {
   const created = `client resource_created_or_updated ${ids.resource}`;
   const expected: Record<Generation, string[]> = {
     A: [`client resource_deleted ${ids.resource}`, created],
@@ -240,7 +237,7 @@ test('[P4.801] a resource that moved to another site is removed first for client
   }
 });
 
-test('[P8.800] what a device of generation B says it can do is kept with its session, also while the account sleeps', () => {
+test('[P8.2] what a device of generation B says it can do is kept with its session, also while the account sleeps', () => {
   const driven = driveWithFlow(worldRows(), speaking.B);
   for (const sessionId of ['client', 'gateway']) {
     const payload = { iceless: true };
@@ -250,7 +247,7 @@ test('[P8.800] what a device of generation B says it can do is kept with its ses
   expect([...driven.state.sessions.values()].map(({ iceless }) => iceless)).toEqual([true, true]);
 });
 
-test('[P10.801] a name in a device pool is not found, and candidates for another client reach nobody', () => {
+test('[P10.17] a name in a device pool is not found, and candidates for another client reach nobody', () => {
   const driven = driveWithFlow(worldRows(), speaking.C);
   const pool = { resource_id: ids.resource, domain: 'peer.example' };
   const event = 'resolve_device_pool_domain';
@@ -263,7 +260,7 @@ test('[P10.801] a name in a device pool is not found, and candidates for another
   }
 });
 
-test('[P15.800] a version is read by its numbers, below its release before it, and as the oldest where it cannot be read', () => {
+test('[P15.80] a version is read by its numbers, below its release before it, and as the oldest where it cannot be read', () => {
   expect([isAtLeast('1.5.10', '1.5.9'), isAtLeast('1.5.9', '1.5.9'), isAtLeast('2.0.0', '1.5.9')]).toEqual([
     true,
     true,
@@ -283,7 +280,7 @@ test('[P15.800] a version is read by its numbers, below its release before it, a
   expect(clientSpeech(apple)).toMatchObject({ siteNames: 'sites', takesFilters: false });
 });
 
-test('[P9.820] [D33] [D35] [D36] what devices depend on is kept: a bare id, both masquerade flags, filters without bounds', () => {
+test('[P9.38] [D33] [D35] [D36] what devices depend on is kept: a bare id, both masquerade flags, filters without bounds', () => {
   const rows = worldRows();
   rows.resources = [
     row('resources', { filters: '[{"protocol":"udp"},{"protocol":"tcp","ports":["80","8000 - 8010"]}]' }),

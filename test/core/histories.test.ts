@@ -22,7 +22,7 @@ const cuts = fc.array(fc.record({ back: fc.nat(3), size: fc.nat(4), isAsleep: fc
   maxLength: 60,
 });
 
-test('[P2.100] however a history is cut into deliveries, repeated or overlapping, devices are told the same', () => {
+test('[P2.30] however a history is cut into deliveries, repeated or overlapping, devices are told the same', () => {
   fc.assert(
     fc.property(edits, cuts, (steps, cut) => {
       const commits = commitsOf(steps);
@@ -46,7 +46,7 @@ test('[P2.100] however a history is cut into deliveries, repeated or overlapping
   );
 });
 
-test('[P9.100] the rows of a snapshot may come in any order', () => {
+test('[P9.9] the rows of a snapshot may come in any order', () => {
   const orders = fc.infiniteStream(fc.nat(1_000_000));
   fc.assert(
     fc.property(edits, orders, (steps, order) => {
@@ -71,7 +71,7 @@ test('[P9.100] the rows of a snapshot may come in any order', () => {
   );
 });
 
-test('[P9.101] an object that sleeps after every step tells the same as one that never sleeps', () => {
+test('[P9.10] an object that sleeps after every step tells the same as one that never sleeps', () => {
   fc.assert(
     fc.property(history, (steps) => {
       const [awake, sleeper] = [new RandomAccount(), new RandomAccount()];
@@ -87,7 +87,7 @@ test('[P9.101] an object that sleeps after every step tells the same as one that
   );
 });
 
-test('[P12.102] whatever devices say of the ids of another account, at any time, changes nothing and reaches nobody', () => {
+test('[P12.11] whatever devices say of the ids of another account, at any time, changes nothing and reaches nobody', () => {
   const foreign = id('foreign');
   const said: Readonly<Record<'client' | 'gateway', readonly (readonly [event: string, payload: object])[]>> = {
     client: [

@@ -37,7 +37,7 @@ function answer(driven: Drive, batch: Batch, results: readonly WriteResult[] = [
   return driven.step({ type: 'flushed', batch, storedCount: 0, answer: written });
 }
 
-test('[P7.770] a hold that is placed or lifted is recorded in that step, and due to be written; what changes nothing is not', () => {
+test('[P7.38] a hold that is placed or lifted is recorded in that step, and due to be written; what changes nothing is not', () => {
   const driven = configured();
   const placed = { ...client, action: 'placed', at: driven.now, by: 'alice', reason: 'INC-42' };
   const saved = (effects: Effects) =>
@@ -51,7 +51,7 @@ test('[P7.770] a hold that is placed or lifted is recorded in that step, and due
   expect(batchOf(driven).holds.map(({ action }) => action)).toEqual(['placed', 'lifted']);
 });
 
-test('[P7.771] records of holds wait through failures and sleep, under the same revisions, until Postgres has them', () => {
+test('[P7.39] records of holds wait through failures and sleep, under the same revisions, until Postgres has them', () => {
   const driven = configured();
   place(driven);
   lift(driven);
@@ -74,7 +74,7 @@ test('[P7.771] records of holds wait through failures and sleep, under the same 
   expect(batchOf(driven).holds[0]?.revision).toBeGreaterThan(meanwhile?.revision ?? Infinity);
 });
 
-test('[P7.772] a record of a hold that Postgres refuses is kept aside and named, and holds up no other', () => {
+test('[P7.40] a record of a hold that Postgres refuses is kept aside and named, and holds up no other', () => {
   const driven = configured();
   place(driven);
   lift(driven);
@@ -87,7 +87,7 @@ test('[P7.772] a record of a hold that Postgres refuses is kept aside and named,
   expect([driven.state.ledger.refused, flushDueAt(driven.state)]).toEqual([1, null]);
 });
 
-test('[P15.773] beyond so many records that wait holds go on, and are told of in the log of the worker alone', () => {
+test('[P15.78] beyond so many records that wait holds go on, and are told of in the log of the worker alone', () => {
   const driven = configured();
   for (let n = 0; n < holdRecordsMax; n += 2) {
     place(driven);

@@ -36,7 +36,7 @@ function lift(driven: Drive, target: HoldTarget) {
   return driven.step({ type: 'lift', target, by: 'alice' });
 }
 
-test('[P5.730] a hold on a device, an actor, a gateway or a resource cuts its flows in that turn, gateway first', () => {
+test('[P5.60] a hold on a device, an actor, a gateway or a resource cuts its flows in that turn, gateway first', () => {
   const expected = {
     client: [reject, 'client close held'],
     actor: [reject, 'client close held'],
@@ -51,7 +51,7 @@ test('[P5.730] a hold on a device, an actor, a gateway or a resource cuts its fl
   }
 });
 
-test('[P5.731] what is held is denied whatever comes: connects, requests, commits, snapshots and restarts', () => {
+test('[P5.61] what is held is denied whatever comes: connects, requests, commits, snapshots and restarts', () => {
   const expected = {
     client: [['gateway'], 'held', []],
     actor: [['gateway'], 'held', []],
@@ -78,7 +78,7 @@ test('[P5.731] what is held is denied whatever comes: connects, requests, commit
   expect(refusalOf('held').status).toBe(403);
 });
 
-test('[P5.732] a hold ends only by hand, and gives back what the rows grant then', () => {
+test('[P5.62] a hold ends only by hand, and gives back what the rows grant then', () => {
   for (const kind of ['client', 'actor', 'gateway', 'resource'] as const) {
     const driven = driveWithFlow();
     place(driven, targets[kind]);
@@ -94,7 +94,7 @@ test('[P5.732] a hold ends only by hand, and gives back what the rows grant then
   }
 });
 
-test('[P5.733] a gateway that is held is replaced by another of its site, and a second hold of the same changes nothing', () => {
+test('[P5.63] a gateway that is held is replaced by another of its site, and a second hold of the same changes nothing', () => {
   const rows = worldRows();
   const other = id('gw', 2);
   rows.gateways?.push(row('gateways', { id: other, external_id: 'rack-2', ipv4: '100.64.0.9', ipv6: 'fd00::9' }));
@@ -108,7 +108,7 @@ test('[P5.733] a gateway that is held is replaced by another of its site, and a 
   expect(place(driven, targets.gateway)).toMatchObject({ done: true, sends: [], saves: [] });
 });
 
-test('[P5.734] a hold reaches only what it names', () => {
+test('[P5.64] a hold reaches only what it names', () => {
   const driven = driveWithFlow();
   for (const kind of ['client', 'actor', 'gateway', 'resource'] as const) {
     expect(lines(place(driven, { kind, id: id('oth', 1) }))).toEqual([]);
@@ -118,7 +118,7 @@ test('[P5.734] a hold reaches only what it names', () => {
   expect([...driven.state.grants.values()].map(({ phase }) => phase)).toEqual(['live']);
 });
 
-test('[P15.735] an account has a thousand holds at most: another one is refused, and said to be', () => {
+test('[P15.73] an account has a thousand holds at most: another one is refused, and said to be', () => {
   const driven = drive();
   for (let n = 0; n < holdsMax; n += 1)
     expect(place(driven, { kind: 'resource', id: id('res', 100 + n) }).done).toBe(true);
@@ -126,7 +126,7 @@ test('[P15.735] an account has a thousand holds at most: another one is refused,
   expect(holdsOf(driven.state)).toHaveLength(holdsMax);
 });
 
-test('[P5.736] an object without rows takes a hold, and observes it once the rows have come', () => {
+test('[P5.65] an object without rows takes a hold, and observes it once the rows have come', () => {
   const driven = drive({});
   place(driven, targets.client);
   driven.step({ type: 'snapshot', position: { epoch: 1, lsn: lsn(200) }, rows: worldRows(), commits: [] });

@@ -23,7 +23,7 @@ const officeOnly = JSON.stringify({ property: 'remote_ip', operator: 'is_in_cidr
 const disabled = { disabled_at: '1970-01-01 00:00:00+00' };
 const nothing = { token: null, remoteIp: null, region: null };
 
-test('[P5.100] over random histories a connected client is answered as the explanation says, by the gateway that it names', () => {
+test('[P5.33] over random histories a connected client is answered as the explanation says, by the gateway that it names', () => {
   const verdicts = new Set<string>();
   const questions = fc.tuple(history, fc.nat(1000), fc.constantFrom(1, 2, 3));
   fc.assert(
@@ -56,7 +56,7 @@ test('[P5.100] over random histories a connected client is answered as the expla
   expect([...verdicts].toSorted()).toEqual(['allow', 'forbidden', 'not_found', 'offline']);
 });
 
-test('[P5.101] an explanation names the facts it used: of the live connection, of the newest flow, given, or none', () => {
+test('[P5.34] an explanation names the facts it used: of the live connection, of the newest flow, given, or none', () => {
   const driven = drive();
   joinGateway(driven);
   const given = { token: ids.clientToken, remoteIp: '192.0.2.1', region: 'DE' };
@@ -86,7 +86,7 @@ test('[P5.101] an explanation names the facts it used: of the live connection, o
   expect([flow.verdict, flow.connection.since]).toEqual(['allow', null]);
 });
 
-test('[P5.102] whatever keeps a flow from being carried is among what is missing, and supplying all of it allows', () => {
+test('[P5.35] whatever keeps a flow from being carried is among what is missing, and supplying all of it allows', () => {
   const rows = worldRows();
   rows.gateways = [];
   rows.policies = [row('policies', { conditions: [officeOnly], ...disabled })];
@@ -114,7 +114,7 @@ test('[P5.102] whatever keeps a flow from being carried is among what is missing
   expect(explained(driven)).toMatchObject({ verdict: 'allow', missing: [], gatewayId: ids.gateway });
 });
 
-test('[P5.103] a connection is said to be refused for the reason for which it is refused', () => {
+test('[P5.36] a connection is said to be refused for the reason for which it is refused', () => {
   const expired = { expires_at: '1970-01-01 00:10:00+00' };
   const cases: [string | null, Parameters<typeof drive>[0]][] = [
     [null, worldRows()],
@@ -135,7 +135,7 @@ test('[P5.103] a connection is said to be refused for the reason for which it is
   }
 });
 
-test('[P5.103] a connection that an operator holds, by its device or by its owner, is said to be refused for that', () => {
+test('[P5.36] a connection that an operator holds, by its device or by its owner, is said to be refused for that', () => {
   for (const of of [
     { kind: 'client', id: ids.client },
     { kind: 'actor', id: ids.actor },
@@ -148,7 +148,7 @@ test('[P5.103] a connection that an operator holds, by its device or by its owne
   }
 });
 
-test('[P5.104] before its first snapshot an object says that this is what is missing, and that nobody is admitted', () => {
+test('[P5.37] before its first snapshot an object says that this is what is missing, and that nobody is admitted', () => {
   const told = explainClient(emptyState(new StoredMemberships()), questionOf({}), env(1));
   expect(told).toMatchObject({ position: null, client: null, verdict: 'not_found', missing: [{ type: 'snapshot' }] });
   expect(told.connection.refusal?.code).toBe('account_not_ready');
@@ -160,7 +160,7 @@ test('[P5.104] before its first snapshot an object says that this is what is mis
   expect(listed).toMatchObject({ position: null, isKnown: false, rows: [], total: 0 });
 });
 
-test('[P12.100] an explanation of ids of another account is that of ids that do not exist', () => {
+test('[P12.9] an explanation of ids of another account is that of ids that do not exist', () => {
   const driven = drive();
   joinGateway(driven);
   for (const of of ['client', 'resource'] as const) {
@@ -221,7 +221,7 @@ test('[P5.31] what is listed for a resource, an actor and a client is what each 
   expect(counts.allowed).toBeLessThan(counts.rows);
 });
 
-test('[P15.100] a list holds a bounded number of pairs, and says how many there are', () => {
+test('[P15.29] a list holds a bounded number of pairs, and says how many there are', () => {
   const rows = worldRows();
   const clients = Array.from({ length: 1100 }, (_, n) =>
     row('clients', { id: id('cli', n + 1), external_id: `laptop-${n}` }),
@@ -231,7 +231,7 @@ test('[P15.100] a list holds a bounded number of pairs, and says how many there 
   expect(answer.rows.every(({ verdict }) => verdict === 'offline')).toBe(true);
 });
 
-test('[P5.105] an access that ends within the second is refused, and the explanation says that this is why', () => {
+test('[P5.38] an access that ends within the second is refused, and the explanation says that this is why', () => {
   const driven = drive();
   joinGateway(driven);
   joinClient(driven);

@@ -55,7 +55,7 @@ function configured(rows = worldRows()): Drive {
   return driven;
 }
 
-test('[P7.604] the record of a grant is stored with it in the step that asks the gateway, and due to be written', () => {
+test('[P7.8] the record of a grant is stored with it in the step that asks the gateway, and due to be written', () => {
   const driven = configured();
   joinGateway(driven);
   joinClient(driven);
@@ -66,7 +66,7 @@ test('[P7.604] the record of a grant is stored with it in the step that asks the
   expect(flushDueAt(driven.state)).toBe(driven.now + 1000);
 });
 
-test('[P7.605] what changes nothing that the record says makes no other state of it', () => {
+test('[P7.9] what changes nothing that the record says makes no other state of it', () => {
   const driven = driveWithFlow();
   flush(driven);
   authorizeFlow(driven, refOf(createFlow(driven)));
@@ -74,7 +74,7 @@ test('[P7.605] what changes nothing that the record says makes no other state of
   expect(takeBatch(driven.state, ids.account, [])).toBe(null);
 });
 
-test('[P7.606] an end is recorded with its cause: of the changes on the path of the flow the one that stands highest', () => {
+test('[P7.10] an end is recorded with its cause: of the changes on the path of the flow the one that stands highest', () => {
   const driven = driveWithFlow();
   driven.commit(remove('policies'), remove('actor_group_memberships'), remove('actor_groups'));
   expect(lastRecord(driven)).toMatchObject({
@@ -91,13 +91,13 @@ test.each([
   ['a connection', remove('resource_connections'), 'resource_connections', ids.resource],
   ['an address', update('resources', { address: '10.1.0.0/16' }), 'resources', ids.resource],
   ['a truncated table', { op: 'truncate', table: 'policies' }, 'policies', ids.policy],
-])('[P7.607] the cause of an end is the row that was changed: %s', (_, change, table, cause) => {
+])('[P7.11] the cause of an end is the row that was changed: %s', (_, change, table, cause) => {
   const driven = driveWithFlow();
   driven.commit(update('actors', { name: 'Other' }, table === 'actors' ? { disabled_at: null } : {}), change);
   expect(lastRecord(driven).cause).toEqual({ table, id: cause, commit: lsn(101) });
 });
 
-test('[P7.608] an end by time alone names the row that no longer grants, and no commit', () => {
+test('[P7.12] an end by time alone names the row that no longer grants, and no commit', () => {
   const rows = worldRows();
   const [clientToken, ...others] = rows.tokens ?? [];
   const driven = drive({ ...rows, tokens: [{ ...clientToken, expires_at: '1970-01-01 01:00:00+00' }, ...others] });
@@ -109,7 +109,7 @@ test('[P7.608] an end by time alone names the row that no longer grants, and no 
   expect(lastRecord(driven).cause).toEqual({ table: 'tokens', id: ids.clientToken, commit: null });
 });
 
-test('[P7.609] a gateway that is away is recorded so, as told after its next init, or as expired', () => {
+test('[P7.13] a gateway that is away is recorded so, as told after its next init, or as expired', () => {
   const driven = driveWithFlow();
   flush(driven);
   driven.step({ type: 'closed', sessionId: 'gateway' });
@@ -129,14 +129,14 @@ test('[P7.609] a gateway that is away is recorded so, as told after its next ini
   expect(lastRecord(another)).toMatchObject({ told: 'expired', toldAt: expiresAt });
 });
 
-test('[P7.610] what Postgres has taken is not written again, and nothing is due', () => {
+test('[P7.14] what Postgres has taken is not written again, and nothing is due', () => {
   const driven = driveWithFlow();
   driven.state.ledger.isConfigured = true;
   flush(driven);
   expect([takeBatch(driven.state, ids.account, []), flushDueAt(driven.state)]).toEqual([null, null]);
 });
 
-test('[P7.611] what happens while a flush is under way is written by the next', () => {
+test('[P7.15] what happens while a flush is under way is written by the next', () => {
   const driven = driveWithFlow();
   const taken = takeBatch(driven.state, ids.account, []);
   driven.commit(remove('policies'));
@@ -149,7 +149,7 @@ test('[P7.611] what happens while a flush is under way is written by the next', 
   expect(written(driven).flows).toMatchObject([{ endedAt: driven.now, isKnown: true }]);
 });
 
-test('[P7.612] a record whose grant is gone from memory waits in storage until Postgres has it', () => {
+test('[P7.16] a record whose grant is gone from memory waits in storage until Postgres has it', () => {
   const driven = driveWithFlow();
   driven.commit(remove('clients'));
   driven.now += 31 * 24 * 3_600_000;
@@ -161,7 +161,7 @@ test('[P7.612] a record whose grant is gone from memory waits in storage until P
   expect([driven.records(), driven.state.ledger.stored]).toEqual([[], 0]);
 });
 
-test('[P7.613] after a crash what Postgres is not known to have is written again, under the same revisions', () => {
+test('[P7.17] after a crash what Postgres is not known to have is written again, under the same revisions', () => {
   const driven = driveWithFlow();
   flush(driven);
   driven.commit(remove('policies'));
@@ -170,7 +170,7 @@ test('[P7.613] after a crash what Postgres is not known to have is written again
   expect(written(driven).flows).toEqual(before);
 });
 
-test('[P7.614] a flush that fails is made again, later each time, up to a minute', () => {
+test('[P7.18] a flush that fails is made again, later each time, up to a minute', () => {
   const driven = driveWithFlow();
   driven.state.ledger.isConfigured = true;
   const waits: number[] = [];
@@ -187,7 +187,7 @@ test('[P7.614] a flush that fails is made again, later each time, up to a minute
   expect(flushDueAt(driven.state)).toBe(null);
 });
 
-test('[P7.615] a part that Postgres refuses as a whole keeps the others from nothing, and is tried again later', () => {
+test('[P7.19] a part that Postgres refuses as a whole keeps the others from nothing, and is tried again later', () => {
   const driven = driveWithFlow();
   driven.state.ledger.isConfigured = true;
   const taken = takeBatch(driven.state, ids.account, []);
@@ -201,7 +201,7 @@ test('[P7.615] a part that Postgres refuses as a whole keeps the others from not
   expect(flushDueAt(driven.state)).toBeGreaterThan(driven.now);
 });
 
-test('[P7.616] a record that Postgres refuses is kept aside and named, and holds up no other', () => {
+test('[P7.20] a record that Postgres refuses is kept aside and named, and holds up no other', () => {
   const driven = driveWithFlow();
   const results = [{ id: onlyFlow(driven), outcome: 'refused', reason: 'flows_told_check' } as const];
   const effects = flush(driven, 5, results);
@@ -211,7 +211,7 @@ test('[P7.616] a record that Postgres refuses is kept aside and named, and holds
   expect(takeBatch(driven.state, ids.account, [])).toBe(null);
 });
 
-test('[P7.617] a snapshot that includes the writing of a live flow, but not its row, cuts it; any other does not', () => {
+test('[P7.21] a snapshot that includes the writing of a live flow, but not its row, cuts it; any other does not', () => {
   const driven = driveWithFlow();
   const flow = onlyFlow(driven);
   expect(snapshot(driven, '1:1:')).toEqual([]);
@@ -222,7 +222,7 @@ test('[P7.617] a snapshot that includes the writing of a live flow, but not its 
   expect(lastRecord(driven).cause).toEqual({ table: 'flows', id: flow, commit: lsn(900) });
 });
 
-test('[P7.618] a flow whose row is found deleted when it is written is cut', () => {
+test('[P7.22] a flow whose row is found deleted when it is written is cut', () => {
   const driven = driveWithFlow();
   flush(driven);
   driven.commit(remove('policies'), { op: 'insert', table: 'policies', new: row('policies', { id: id('pol', 2) }) });
@@ -230,7 +230,7 @@ test('[P7.618] a flow whose row is found deleted when it is written is cut', () 
   expect(lines(effects)).toEqual([reject, ...again]);
 });
 
-test('[P7.619] the echo of an end, and of anything that the stream says of a flow, opens nothing', () => {
+test('[P7.23] the echo of an end, and of anything that the stream says of a flow, opens nothing', () => {
   const driven = driveWithFlow();
   driven.commit(remove('policies'));
   const flow = { id: onlyFlow(driven), account_id: ids.account };
@@ -239,7 +239,7 @@ test('[P7.619] the echo of an end, and of anything that the stream says of a flo
   expect([...driven.state.grants.values()].filter(({ phase }) => phase === 'live')).toEqual([]);
 });
 
-test('[P7.620] refused requests are counted by client, resource, reason and minute, and written when the minute is over', () => {
+test('[P7.24] refused requests are counted by client, resource, reason and minute, and written when the minute is over', () => {
   const driven = configured();
   joinClient(driven);
   flush(driven);
@@ -256,7 +256,7 @@ test('[P7.620] refused requests are counted by client, resource, reason and minu
   expect(flushDueAt(driven.state)).toBe(null);
 });
 
-test('[P15.600] when so much waits for Postgres as fits, new flows are refused as offline, and no record is dropped', () => {
+test('[P15.49] when so much waits for Postgres as fits, new flows are refused as offline, and no record is dropped', () => {
   const driven = driveWithFlow();
   driven.state.ledger.stored = unflushedMax - 1;
   driven.commit({ op: 'delete', table: 'flows', old: { id: onlyFlow(driven), account_id: ids.account } });
@@ -264,7 +264,7 @@ test('[P15.600] when so much waits for Postgres as fits, new flows are refused a
   expect(lastRecord(driven)).toMatchObject({ cause: { table: 'flows' } });
 });
 
-test('[P15.601] of refused requests so many kinds are kept at a time, and more of the same are counted', () => {
+test('[P15.50] of refused requests so many kinds are kept at a time, and more of the same are counted', () => {
   const driven = drive();
   joinClient(driven);
   for (let n = 0; n < denialsMax + 5; n += 1) createFlow(driven, id('none', n));
@@ -273,7 +273,7 @@ test('[P15.601] of refused requests so many kinds are kept at a time, and more o
   expect([...driven.state.ledger.denials.values()][1]?.count).toBe(2);
 });
 
-test('[P7.621] sessions are written with the list of those that live, after waking too if that has changed meanwhile', () => {
+test('[P7.25] sessions are written with the list of those that live, after waking too if that has changed meanwhile', () => {
   const driven = driveWithFlow();
   expect(written(driven).sessions).toMatchObject({
     clients: [{ id: 'client' }],

@@ -26,7 +26,7 @@ function expectSound(stage: Stage): void {
 }
 
 test.each(pairs)(
-  '[P10.804] a client of %s gets a flow through a gateway of %s, and loses it with its policy',
+  '[P10.20] a client of %s gets a flow through a gateway of %s, and loses it with its policy',
   (client, gateway) => {
     const stage = live(client, gateway);
     stage.commit(remove('policies'));
@@ -39,7 +39,7 @@ test.each(pairs)(
 );
 
 test.each(pairs)(
-  '[P14.804] between a client of %s and a gateway of %s a flow outlives its expiry, in silence where that can be told',
+  '[P14.34] between a client of %s and a gateway of %s a flow outlives its expiry, in silence where that can be told',
   (client, gateway) => {
     const stage = live(client, gateway);
     const from = stage.transcript.length;
@@ -57,7 +57,7 @@ test.each(pairs)(
 );
 
 test.each(pairs)(
-  '[P9.816] a relay that restarts under a live flow of %s and %s is replaced on both sides, and nothing else',
+  '[P9.34] a relay that restarts under a live flow of %s and %s is replaced on both sides, and nothing else',
   (client, gateway) => {
     const stage = live(client, gateway);
     const from = stage.transcript.length;
@@ -70,7 +70,7 @@ test.each(pairs)(
 );
 
 test.each(pairs)(
-  '[P9.817] whichever of a client of %s and a gateway of %s reconnects, the flow goes on and its secrets stay',
+  '[P9.35] whichever of a client of %s and a gateway of %s reconnects, the flow goes on and its secrets stay',
   (client, gateway) => {
     const stage = live(client, gateway);
     stage.leave('gateway');
@@ -89,7 +89,7 @@ test.each(pairs)(
 );
 
 test.each(pairs)(
-  '[P9.818] what ended while a gateway was away, a client of %s and a gateway of %s know after their next init',
+  '[P9.36] what ended while a gateway was away, a client of %s and a gateway of %s know after their next init',
   (client, gateway) => {
     const stage = live(client, gateway);
     stage.leave('gateway');
@@ -104,7 +104,7 @@ test.each(pairs)(
 );
 
 test.each(pairs)(
-  '[P10.805] a gateway that answers twice, late, or for nothing tells a client of %s nothing: %s',
+  '[P10.21] a gateway that answers twice, late, or for nothing tells a client of %s nothing: %s',
   (client, gateway) => {
     const stage = new Stage(client, gateway);
     stage.join('gateway');
@@ -129,7 +129,7 @@ test.each(pairs)(
   },
 );
 
-test.each(generations)('[P9.819] the whole session of generation %s is the recorded one', async (of) => {
+test.each(generations)('[P9.37] the whole session of generation %s is the recorded one', async (of) => {
   const stage = live(of, of);
   stage.joinRelay('6'.repeat(64), 6000);
   stage.commit(remove('policies'));

@@ -35,7 +35,7 @@ const operation = fc.record({
   group: fc.nat(2),
 });
 
-test('[P9.200] memberships read the same whether their actor is awake or asleep, saved or not', () => {
+test('[P9.11] memberships read the same whether their actor is awake or asleep, saved or not', () => {
   fc.assert(
     fc.property(fc.array(operation, { maxLength: 60 }), (operations) => {
       const stored = new StoredMemberships();
@@ -88,7 +88,7 @@ test('[P9.200] memberships read the same whether their actor is awake or asleep,
   );
 });
 
-test('[P9.201] memberships are in memory from a session or a live grant on, and no longer than both', () => {
+test('[P9.12] memberships are in memory from a session or a live grant on, and no longer than both', () => {
   const driven = driveWithFlow();
   const awake = () => [...driven.state.tables.memberships.members.keys()];
   expect(awake()).toEqual([ids.actor]);
@@ -102,7 +102,7 @@ test('[P9.201] memberships are in memory from a session or a live grant on, and 
   expect(awake()).toEqual([]);
 });
 
-test('[P9.202] what changed for an actor who was asleep decides at the next connect', () => {
+test('[P9.13] what changed for an actor who was asleep decides at the next connect', () => {
   const driven = drive();
   joinGateway(driven);
   const other = { id: id('mem', 2), actor_id: id('act', 2) };
@@ -117,7 +117,7 @@ test('[P9.202] what changed for an actor who was asleep decides at the next conn
   ]);
 });
 
-test('[P9.203] truncating the memberships takes from everybody who is awake, and leaves nothing stored', () => {
+test('[P9.14] truncating the memberships takes from everybody who is awake, and leaves nothing stored', () => {
   const driven = driveWithFlow();
   expect(driven.commit({ op: 'truncate', table })).toEqual([
     `gateway reject_access ${ids.client} ${ids.resource}`,
@@ -129,7 +129,7 @@ test('[P9.203] truncating the memberships takes from everybody who is awake, and
   expect(driven.commit(...back)).toEqual([`client resource_created_or_updated ${ids.resource}`]);
 });
 
-test('[P9.204] a snapshot that says the memberships otherwise changes those that differ', () => {
+test('[P9.15] a snapshot that says the memberships otherwise changes those that differ', () => {
   const rows = worldRows();
   const driven = driveWithFlow(rows);
   const position = { epoch: 1, lsn: driven.state.position?.lsn ?? fail() };
@@ -145,7 +145,7 @@ test('[P9.204] a snapshot that says the memberships otherwise changes those that
   ]);
 });
 
-test('[P1.200] a membership that is changed or removed must be the one stored, whoever is asleep', () => {
+test('[P1.37] a membership that is changed or removed must be the one stored, whoever is asleep', () => {
   const driven = drive();
   const elsewhere = { group_id: id('grp', 2) };
   expect(() => driven.commit(remove(table, elsewhere))).toThrow('a changed row was held differently');

@@ -20,7 +20,7 @@ const changes = [
   update('accounts', { slug: 'renamed' }),
 ];
 
-test('[P3.502] a commit in any parts does what it does whole, and nothing before its end', () => {
+test('[P3.14] a commit in any parts does what it does whole, and nothing before its end', () => {
   const whole = driveWithFlow();
   const expected = whole.commit(...changes);
   fc.assert(
@@ -43,7 +43,7 @@ test('[P3.502] a commit in any parts does what it does whole, and nothing before
   );
 });
 
-test('[P3.503] a snapshot in parts does what it does whole: rows that no part holds are removed at its end', () => {
+test('[P3.15] a snapshot in parts does what it does whole: rows that no part holds are removed at its end', () => {
   const rows = { ...worldRows(), policies: [] };
   const position = { epoch: 1, lsn: lsn(200) };
   const commits = [commit(150, insert('actors', { id: id('part', 904) }))];
@@ -59,7 +59,7 @@ test('[P3.503] a snapshot in parts does what it does whole: rows that no part ho
   expect(rowsOf(driven)).toEqual(rowsOf(whole));
 });
 
-test('[P14.500] what time ends is not ended between the parts of a commit, but after it', () => {
+test('[P14.29] what time ends is not ended between the parts of a commit, but after it', () => {
   const driven = driveWithFlow();
   driven.step({
     type: 'part',
@@ -77,7 +77,7 @@ test('[P14.500] what time ends is not ended between the parts of a commit, but a
   expect(wakeAt).toBeLessThanOrEqual(driven.now);
 });
 
-test('[P5.503] a row with a value that could not be decoded grants nothing and is reported, until it can be read', () => {
+test('[P5.54] a row with a value that could not be decoded grants nothing and is reported, until it can be read', () => {
   const driven = driveWithFlow();
   const broken = { description: unreadableValue('why') };
   const effects = driven.commitEffects(update('policies', broken));

@@ -8,7 +8,7 @@ import type { WireRow } from '../../protocol/commit.ts';
 const second = { actor: id('act', 2), group: id('grp', 2), token: id('tokc', 2), client: id('cli', 2) };
 const disabled = { disabled_at: '2026-01-01 00:00:00+00' };
 
-test('[P4.200] what a change cannot reach is not looked at: a policy of one group says nothing about the sessions of others', () => {
+test('[P4.24] what a change cannot reach is not looked at: a policy of one group says nothing about the sessions of others', () => {
   const driven = driveTwo();
   const policy = { id: id('pol', 2), actor_group_id: second.group };
   expect(looked(driven, insert('policies', policy))).toEqual(['second']);
@@ -22,7 +22,7 @@ test('[P4.200] what a change cannot reach is not looked at: a policy of one grou
   expect(looked(driven, update('clients', { verified_at: disabled.disabled_at }))).toEqual(['client']);
 });
 
-test('[P4.201] an identity that gets a disabled provider closes the sessions of its tokens, and no others', () => {
+test('[P4.25] an identity that gets a disabled provider closes the sessions of its tokens, and no others', () => {
   const identity = {
     auth_providers: [row('auth_providers'), row('auth_providers', { id: id('prov', 2), ...disabled })],
   };

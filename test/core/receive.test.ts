@@ -126,11 +126,11 @@ test.each([
     snapshotDelivery(200, {}, { ...term, ...staged }),
     'need-snapshot',
   ],
-] as const)('[P3.501] %s', (_, held, delivery, expected) => {
+] as const)('[P3.13] %s', (_, held, delivery, expected) => {
   expect(brief(receive(held, delivery))).toBe(expected);
 });
 
-test('[P1.509] an object whose rows are of an older shape than the code reads takes a snapshot and nothing else', () => {
+test('[P1.83] an object whose rows are of an older shape than the code reads takes a snapshot and nothing else', () => {
   const outdated = { ...at(100), isOutdated: true };
   expect(brief(receive(outdated, commitsDelivery(100, [commit(101)], term)))).toBe('need-snapshot, stale');
   expect(brief(receive(outdated, commitsDelivery(90, [commit(100)], term)))).toBe('need-snapshot, stale');

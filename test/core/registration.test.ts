@@ -62,7 +62,7 @@ function snapshot(driven: Drive, seen: string, changes: object = {}): string[] {
 const connectAgain = (driven: Drive) =>
   driven.step({ type: 'connect', sessionId: 'again', hello: clientHello({ connectedAt: 5000 }) }).admission;
 
-test('[P6.603] a client and a gateway that nobody knows are registered as they connect, and may have a flow at once', () => {
+test('[P6.10] a client and a gateway that nobody knows are registered as they connect, and may have a flow at once', () => {
   const driven = registered();
   const client = only(driven, 'clients');
   expect(client).toMatchObject({ account_id: ids.account, actor_id: ids.actor, external_id: 'laptop', name: 'Laptop' });
@@ -71,7 +71,7 @@ test('[P6.603] a client and a gateway that nobody knows are registered as they c
   expect(client['psk_base']).toMatch(/^\\x[0-9a-f]{64}$/);
 });
 
-test('[P6.675] a client is registered with what it says of its hardware, and a gateway without', () => {
+test('[P6.29] a client is registered with what it says of its hardware, and a gateway without', () => {
   const driven = drive(emptyAccount());
   const hardware = {
     device_serial: 'S1',
@@ -85,7 +85,7 @@ test('[P6.675] a client is registered with what it says of its hardware, and a g
   expect(only(driven, 'gateways')).not.toHaveProperty('device_serial');
 });
 
-test('[P6.677] a gateway that connects under another name is renamed in Postgres, once, and a client is not', () => {
+test('[P6.31] a gateway that connects under another name is renamed in Postgres, once, and a client is not', () => {
   const driven = drive({ ...worldRows(), gateways: [row('gateways', { name: 'Rack 1' })] });
   driven.state.ledger.isConfigured = true;
   joinGateway(driven, { name: 'Rack 2' });
@@ -107,7 +107,7 @@ test('[P6.677] a gateway that connects under another name is renamed in Postgres
   expect(renames()).toEqual([]);
 });
 
-test('[P6.604] the same device is found again, by owner and external id, and after waking too', () => {
+test('[P6.11] the same device is found again, by owner and external id, and after waking too', () => {
   const driven = registered();
   const before = only(driven, 'clients')['id'];
   driven.sleep();
@@ -117,7 +117,7 @@ test('[P6.604] the same device is found again, by owner and external id, and aft
   expect(driven.state.tables.registrations.size).toBe(3);
 });
 
-test('[P6.605] what Postgres has and the stream has shown is a row like any other', () => {
+test('[P6.12] what Postgres has and the stream has shown is a row like any other', () => {
   const driven = registered();
   const { id: clientId } = only(driven, 'clients');
   const shown = { ...only(driven, 'clients'), inserted_at: '2026-01-01 00:00:00+00' };
@@ -132,7 +132,7 @@ test('[P6.605] what Postgres has and the stream has shown is a row like any othe
   expect(driven.state.tables.rows.clients.has(String(clientId))).toBe(false);
 });
 
-test('[P6.606] the stream may show a device before the answer to its writing comes', () => {
+test('[P6.13] the stream may show a device before the answer to its writing comes', () => {
   const driven = registered();
   const taken = takeBatch(driven.state, ids.account, []);
   driven.commit({ op: 'insert', table: 'clients', new: only(driven, 'clients') });
@@ -146,7 +146,7 @@ test('[P6.606] the stream may show a device before the answer to its writing com
   expect([...driven.state.tables.registrations.values()].map(({ table }) => table)).toEqual(['gateways']);
 });
 
-test('[P6.607] a snapshot that does not include the writing of a device says nothing about it; one that does, and lacks it, deletes it', () => {
+test('[P6.14] a snapshot that does not include the writing of a device says nothing about it; one that does, and lacks it, deletes it', () => {
   const driven = registered();
   expect(snapshot(driven, '1:1:')).toEqual([]);
   written(driven, 50);
@@ -161,7 +161,7 @@ test.each([
   ['IPv4 address', { external_id: 'other', ipv4: 'of it' }],
   ['IPv6 address', { external_id: 'other', ipv6: 'of it' }],
 ])(
-  '[P6.608] a row of the stream that has its %s evicts a device that Postgres does not have, and its flow',
+  '[P6.15] a row of the stream that has its %s evicts a device that Postgres does not have, and its flow',
   (_, same) => {
     const driven = registered();
     const mine = only(driven, 'clients');
@@ -174,7 +174,7 @@ test.each([
   },
 );
 
-test('[P6.609] a device that Postgres refuses is dropped with its flow, and not registered again until its row comes or a while has passed', () => {
+test('[P6.16] a device that Postgres refuses is dropped with its flow, and not registered again until its row comes or a while has passed', () => {
   const driven = registered();
   const refused = {
     id: String(only(driven, 'clients')['id']),
@@ -195,25 +195,25 @@ test('[P6.609] a device that Postgres refuses is dropped with its flow, and not 
   expect(connectAgain(driven)?.type).toBe('admitted');
 });
 
-test('[P6.610] a device that somebody deleted before the stream showed it is signed out', () => {
+test('[P6.17] a device that somebody deleted before the stream showed it is signed out', () => {
   const driven = registered();
   const gone = { id: String(only(driven, 'clients')['id']), outcome: 'gone' } as const;
   expect(lines(written(driven, 50, [gone])).at(-1)).toBe('client close device_gone');
 });
 
-test('[P6.611] an object that is stale registers nothing', () => {
+test('[P6.18] an object that is stale registers nothing', () => {
   const driven = drive(emptyAccount());
   driven.state.stale = true;
   expect(connectAgain(driven)).toMatchObject({ type: 'refused', refusal: { code: 'registration_refused' } });
 });
 
-test('[P6.612] truncate of a table takes what was registered in it too', () => {
+test('[P6.19] truncate of a table takes what was registered in it too', () => {
   const driven = registered();
   expect(driven.commit({ op: 'truncate', table: 'clients' }).at(-1)).toBe('client close device_gone');
   expect([...driven.state.tables.registrations.values()].map(({ table }) => table)).toEqual(['gateways']);
 });
 
-test('[P15.602] so many devices wait for Postgres at a time, and others are told to come back', () => {
+test('[P15.51] so many devices wait for Postgres at a time, and others are told to come back', () => {
   const driven = drive(emptyAccount());
   const [one] = driveWithFlow().state.tables.registrations.values();
   expect(one).toBeUndefined();
@@ -230,7 +230,7 @@ test('[P15.602] so many devices wait for Postgres at a time, and others are told
   expect(connectAgain(driven)).toMatchObject({ type: 'refused', refusal: { code: 'registration_refused' } });
 });
 
-test('[P6.613] addresses are of the pool, as Postgres prints them, and never one that another device has', () => {
+test('[P6.20] addresses are of the pool, as Postgres prints them, and never one that another device has', () => {
   expect(addressesOf(2)).toEqual({ ipv4: '100.64.0.2', ipv6: 'fd00:2021:1111::2' });
   expect(addressesOf(65_536)).toEqual({ ipv4: '100.65.0.0', ipv6: 'fd00:2021:1111::1:0' });
   expect(addressesOf(2 ** 21 - 2)).toEqual({ ipv4: '100.95.255.254', ipv6: 'fd00:2021:1111::1f:fffe' });
@@ -249,7 +249,7 @@ test('[P6.613] addresses are of the pool, as Postgres prints them, and never one
   );
 });
 
-test('[P6.614] a gateway without a name is given one, and no two devices share a key seed', () => {
+test('[P6.21] a gateway without a name is given one, and no two devices share a key seed', () => {
   const driven = drive(emptyAccount());
   driven.step({ type: 'connect', sessionId: 'gateway', hello: gatewayHello({ name: null }) });
   driven.step({ type: 'connect', sessionId: 'client', hello: clientHello() });

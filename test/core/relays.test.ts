@@ -59,7 +59,7 @@ function entry(n: number, place: Partial<RelayEntry> = {}): RelayEntry {
   return { ...base, port: 3478, latitude: null, longitude: null, ...place };
 }
 
-test('[P11.801] credentials of relays are those of both reference vectors', () => {
+test('[P11.5] credentials of relays are those of both reference vectors', () => {
   expect(
     turnCredentials('test_secret', '5d9CsB7vot2KRIXMGXivBcgmjnW0ClvN5q/DxOeFotA', 1_696_118_400, nodeHashes),
   ).toEqual({
@@ -72,7 +72,7 @@ test('[P11.801] credentials of relays are those of both reference vectors', () =
   );
 });
 
-test('[P11.802] credentials end at the token of a client and in 2038 for a gateway, and a reconnect changes none', () => {
+test('[P11.6] credentials end at the token of a client and in 2038 for a gateway, and a reconnect changes none', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   const client = relaysOfInit(joinClient(driven));
@@ -87,7 +87,7 @@ test('[P11.802] credentials end at the token of a client and in 2038 for a gatew
   expect(relaysOfInit(joinGateway(driven, { connectedAt: 3000 }))).toEqual(gateway);
 });
 
-test('[P11.803] a token that gets another expiry changes the credentials of its client, who is told', () => {
+test('[P11.7] a token that gets another expiry changes the credentials of its client, who is told', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   const [before] = relaysOfInit(joinClient(driven));
@@ -97,7 +97,7 @@ test('[P11.803] a token that gets another expiry changes the credentials of its 
   expect(change?.connected[0]?.id).toBe(before?.id);
 });
 
-test('[P9.802] the entries of one relay stand next to each other, IPv4 first', () => {
+test('[P9.20] the entries of one relay stand next to each other, IPv4 first', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   joinRelay(driven, other, { ...elsewhere, ipv6: '2001:db8::10' });
@@ -113,7 +113,7 @@ test('[P9.802] the entries of one relay stand next to each other, IPv4 first', (
   expect(relays.map(({ addr }) => addr.startsWith('['))).toEqual([false, true, false, true]);
 });
 
-test('[P9.803] [D19] a relay that comes back with its secret in time was never gone', () => {
+test('[P9.21] [D19] a relay that comes back with its secret in time was never gone', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   joinClient(driven);
@@ -125,7 +125,7 @@ test('[P9.803] [D19] a relay that comes back with its secret in time was never g
   expect(lines(tickAt(driven, driven.now + 10 * graceMs))).toEqual([]);
 });
 
-test('[P9.804] a relay that stays away is gone after its time, which each device is told once', () => {
+test('[P9.22] a relay that stays away is gone after its time, which each device is told once', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   joinRelay(driven, other, elsewhere);
@@ -140,7 +140,7 @@ test('[P9.804] a relay that stays away is gone after its time, which each device
   expect(lines(tickAt(driven, driven.now + graceMs))).toEqual([]);
 });
 
-test('[P9.805] a relay that comes back with another secret replaces at once what stood at its address', () => {
+test('[P9.23] a relay that comes back with another secret replaces at once what stood at its address', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   const before = relaysOfInit(joinClient(driven));
@@ -153,7 +153,7 @@ test('[P9.805] a relay that comes back with another secret replaces at once what
   expect(lines(tickAt(driven, driven.now + 10 * graceMs))).toEqual([]);
 });
 
-test('[P9.806] devices without a relay are told of the first one that comes, and of a second, and of no third', () => {
+test('[P9.24] devices without a relay are told of the first one that comes, and of a second, and of no third', () => {
   const driven = drive(relayRows());
   joinClient(driven);
   joinGateway(driven);
@@ -162,7 +162,7 @@ test('[P9.806] devices without a relay are told of the first one that comes, and
   expect(lines(joinRelay(driven, '7'.repeat(64), { ipv4: '198.51.100.11', ipv6: null }))).toEqual(['relay-7 init']);
 });
 
-test('[P9.807] a relay that is connected is never named as disconnected, whatever comes and goes', () => {
+test('[P9.25] a relay that is connected is never named as disconnected, whatever comes and goes', () => {
   const driven = drive(relayRows());
   joinClient(driven);
   joinGateway(driven);
@@ -180,7 +180,7 @@ test('[P9.807] a relay that is connected is never named as disconnected, whateve
   }
 });
 
-test('[P9.808] the first init waits three seconds for a first set of relays, and no longer', () => {
+test('[P9.26] the first init waits three seconds for a first set of relays, and no longer', () => {
   const early = drive(worldRows(), null);
   expect(joinClient(early)).toMatchObject({ sends: [], isLeaseDue: true, wakeAt: early.now + relaysWaitMsMax });
   early.now += 1000;
@@ -199,7 +199,7 @@ test('[P9.808] the first init waits three seconds for a first set of relays, and
   expect(late.state.sessions.get('client')).toMatchObject({ iceless: true, joined: true });
 });
 
-test('[P9.809] no_relays is answered with others than those that failed, if there are, and with what there is', () => {
+test('[P9.27] no_relays is answered with others than those that failed, if there are, and with what there is', () => {
   const relays = [1, 2, 3, 4].map((n) => entry(n));
   const driven = drive(worldRows(), { version: 1, relays });
   const told = new Set(relaysOfInit(joinClient(driven)).map((relay) => relay.id));
@@ -213,7 +213,7 @@ test('[P9.809] no_relays is answered with others than those that failed, if ther
   expect(changesOf(effects, 'gateway')).toMatchObject([{ disconnected_ids: [], connected: [{ id: id('rel', 1) }] }]);
 });
 
-test('[P9.810] two relays are given, the nearest first, in different places if there are, and equals are spread', () => {
+test('[P9.28] two relays are given, the nearest first, in different places if there are, and equals are spread', () => {
   const berlin = { latitude: 52.5, longitude: 13.4 };
   const paris = { latitude: 48.9, longitude: 2.4 };
   const tokyo = { latitude: 35.7, longitude: 139.7 };
@@ -235,7 +235,7 @@ test('[P9.810] two relays are given, the nearest first, in different places if t
   expect(kept.map((relay) => relay.id)).toContain(id('rel', 1));
 });
 
-test('[P9.811] [D20] [D21] what devices are told of a newer set is the set, and an older or equal one says nothing', () => {
+test('[P9.29] [D20] [D21] what devices are told of a newer set is the set, and an older or equal one says nothing', () => {
   const driven = drive(worldRows(), { version: 5, relays: [entry(1)] });
   joinClient(driven);
   joinGateway(driven);
@@ -248,7 +248,7 @@ test('[P9.811] [D20] [D21] what devices are told of a newer set is the set, and 
   expect(lines(take(7, [entry(1), entry(2)]))).toEqual(['client relays_presence', 'gateway relays_presence']);
 });
 
-test('[P5.801] a relay is admitted only under a token for relays, and is gone with it', () => {
+test('[P5.73] a relay is admitted only under a token for relays, and is gone with it', () => {
   const driven = drive(relayRows());
   const codeOf = (hello: ReturnType<typeof relayHello>) => {
     const { admission } = driven.step({ type: 'connect', sessionId: 'x', hello });
@@ -270,7 +270,7 @@ test('[P5.801] a relay is admitted only under a token for relays, and is gone wi
   expect(driven.state.relays.size).toBe(0);
 });
 
-test('[P5.802] an older connection of a relay, and one that claims its secret or its address, never replaces a newer one', () => {
+test('[P5.74] an older connection of a relay, and one that claims its secret or its address, never replaces a newer one', () => {
   const driven = drive(relayRows());
   joinRelay(driven, stampSecret, { connectedAt: 2000 }, 'newer');
   joinClient(driven);
@@ -281,7 +281,7 @@ test('[P5.802] an older connection of a relay, and one that claims its secret or
   expect(changesOf(taken)).toMatchObject([{ disconnected_ids: [], connected: [{ addr: '198.51.100.10:3478' }] }]);
 });
 
-test('[P12.801] whatever a relay says beside its join is an unknown message, and a join without a secret ends it', () => {
+test('[P12.36] whatever a relay says beside its join is an unknown message, and a join without a secret ends it', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   const said = driven.step({ type: 'message', sessionId: 'relay-5', event: 'create_flow', payload: {}, ref: 3 });
@@ -290,7 +290,7 @@ test('[P12.801] whatever a relay says beside its join is an unknown message, and
   expect(lines(driven.step({ type: 'joined', sessionId: 'mute' }))).toEqual(['mute close internal_error']);
 });
 
-test('[P4.802] an object that wakes without the socket of a relay waits for it as if it had just gone', () => {
+test('[P4.35] an object that wakes without the socket of a relay waits for it as if it had just gone', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   joinClient(driven);
@@ -305,7 +305,7 @@ test('[P4.802] an object that wakes without the socket of a relay waits for it a
   expect(lines(tickAt(back, back.now + 10 * graceMs))).toEqual([]);
 });
 
-test('[P15.801] the relays of one account are bounded, and one beyond the bound is told to return later', () => {
+test('[P15.81] the relays of one account are bounded, and one beyond the bound is told to return later', () => {
   const driven = drive(relayRows());
   for (let n = 0; n < relaysMax; n += 1)
     joinRelay(driven, `relay-number-${n}`.padEnd(32, '.'), { port: n + 1 }, `r${n}`);
@@ -313,7 +313,7 @@ test('[P15.801] the relays of one account are bounded, and one beyond the bound 
   expect(driven.state.relays.size).toBe(relaysMax);
 });
 
-test('[P10.803] a relay that restarts with another secret changes nothing of a live flow', () => {
+test('[P10.19] a relay that restarts with another secret changes nothing of a live flow', () => {
   const driven = driveWithFlow(relayRows());
   joinRelay(driven);
   const restarted = joinRelay(driven, other, { connectedAt: 2000 });
@@ -330,7 +330,7 @@ test('[P10.803] a relay that restarts with another secret changes nothing of a l
   ]);
 });
 
-test('[P9.812] a device that reconnects under its key is told which relays are gone meanwhile', () => {
+test('[P9.30] a device that reconnects under its key is told which relays are gone meanwhile', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
   const [relay] = relaysOfInit(joinClient(driven));
@@ -342,7 +342,7 @@ test('[P9.812] a device that reconnects under its key is told which relays are g
   expect(changesOf(joined, 'again')).toEqual([{ disconnected_ids: [relay?.id], connected: [] }]);
 });
 
-test('[P15.809] the shared relays are asked for while devices are connected, again in half of the lease, and once it is over', () => {
+test('[P15.89] the shared relays are asked for while devices are connected, again in half of the lease, and once it is over', () => {
   const driven = drive(worldRows(), null);
   expect(driven.step({ type: 'tick' }).isLeaseDue).toBe(false);
   driven.step({ type: 'connect', sessionId: 'client', hello: clientHello() });

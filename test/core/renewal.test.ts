@@ -77,7 +77,7 @@ test('[P14.5] a grant that outlives what its gateway was told is renewed in the 
   expect(told).toBeLessThan((1_000_000 + 2 * day) / 1000);
 });
 
-test('[P5.506] while an object is stale no grant is renewed, and those that were due are once a snapshot has come', () => {
+test('[P5.57] while an object is stale no grant is renewed, and those that were due are once a snapshot has come', () => {
   const { driven } = flowThrough('1.5.3');
   driven.state.stale = true;
   expect(runTo(driven, 1_000_000 + day - 1).sent).toEqual([]);
@@ -188,7 +188,7 @@ test('[P4.17] a client that is closed in the turn that ends its flow is made to 
   expect(lines(joinClient(driven, { connectedAt: 2000 }))).toEqual(expected);
 });
 
-test('[P4.100] a client whose row goes and comes back while it is away is made to ask again when it returns', () => {
+test('[P4.22] a client whose row goes and comes back while it is away is made to ask again when it returns', () => {
   const driven = driveWithFlow();
   driven.step({ type: 'closed', sessionId: 'client' });
   expect(driven.commit(remove('clients'))).toEqual([`gateway reject_access ${ids.client} ${ids.resource}`]);

@@ -46,7 +46,7 @@ function refuse(driven: Drive): void {
   });
 }
 
-test('[P6.670] an object without rows, or with old ones, asks for a snapshot two seconds after somebody connects', () => {
+test('[P6.24] an object without rows, or with old ones, asks for a snapshot two seconds after somebody connects', () => {
   const state = emptyState(new StoredMemberships());
   state.ledger.isConfigured = true;
   const env = { now: 1_000_000, seed: 'seed', hashes: nodeHashes };
@@ -58,7 +58,7 @@ test('[P6.670] an object without rows, or with old ones, asks for a snapshot two
   expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
 });
 
-test('[P6.671] it does not ask when rows come first, when nobody connects, or when it has no database to ask through', () => {
+test('[P6.25] it does not ask when rows come first, when nobody connects, or when it has no database to ask through', () => {
   const driven = stale();
   connect(driven);
   snapshot(driven);
@@ -71,7 +71,7 @@ test('[P6.671] it does not ask when rows come first, when nobody connects, or wh
   expect(resyncDueAt(alone.state)).toBe(null);
 });
 
-test('[P6.672] it asks again only after a wait that doubles from 30 seconds to 10 minutes, also after waking, and begins anew after a snapshot', () => {
+test('[P6.26] it asks again only after a wait that doubles from 30 seconds to 10 minutes, also after waking, and begins anew after a snapshot', () => {
   const driven = stale();
   const waits: number[] = [];
   for (let i = 0; i < 7; i += 1) {
@@ -92,7 +92,7 @@ test('[P6.672] it asks again only after a wait that doubles from 30 seconds to 1
   expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
 });
 
-test('[P6.673] a device that Postgres refuses twice has the object ask at once', () => {
+test('[P6.27] a device that Postgres refuses twice has the object ask at once', () => {
   const driven = configured({ ...worldRows(), clients: [] });
   refuse(driven);
   expect(resyncDueAt(driven.state)).toBe(null);

@@ -116,7 +116,7 @@ test("[P8.1] a connection under a new key or address writes no row, and a change
   expect(driven.state.sessions.get('b')).toMatchObject({ publicKey, remoteIp: '198.51.100.1' });
 });
 
-test('[P15.712] a device that other keys have replaced five times in a minute keeps its session, and newcomers come back later', () => {
+test('[P15.62] a device that other keys have replaced five times in a minute keeps its session, and newcomers come back later', () => {
   const driven = drive();
   const keyOf = (n: number) => `${String(n).padStart(42, 'E')}A=`;
   const connects = (n: number) => codeOf(driven, clientHello({ publicKey: keyOf(n), connectedAt: 1000 + n }));
@@ -133,7 +133,7 @@ test('[P15.712] a device that other keys have replaced five times in a minute ke
   expect(clonedDevices(driven.state, driven.now)).toEqual([]);
 });
 
-test('[P15.713] a program that starts anew after its connection has ended replaces nothing, however often', () => {
+test('[P15.63] a program that starts anew after its connection has ended replaces nothing, however often', () => {
   const driven = drive();
   for (let n = 0; n < 20; n += 1) {
     expect(codeOf(driven, clientHello({ publicKey: `${String(n).padStart(42, 'E')}A=` }))).toBe('admitted');
@@ -141,7 +141,7 @@ test('[P15.713] a program that starts anew after its connection has ended replac
   }
 });
 
-test('[P4.703] a redial takes the place of its own session, and never that of a newer connection of the device', () => {
+test('[P4.28] a redial takes the place of its own session, and never that of a newer connection of the device', () => {
   const driven = drive();
   driven.step({ type: 'connect', sessionId: 'first', hello: clientHello({ connectedAt: 1000 }) });
   expect(

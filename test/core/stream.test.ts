@@ -8,7 +8,7 @@ import { lsn } from '../support/world.ts';
 const [runA, runB] = ['6f2d9a52-0f39-4d6e-8d5e-0a5b1f0c9b11', '0b0f4a5e-8d0e-4b57-9a55-5f0a6a1d7c22'];
 const now = 1_000_000;
 
-test('[P2.401] a term is higher than any before, here and in the database', () => {
+test('[P2.31] a term is higher than any before, here and in the database', () => {
   const first = lead(emptyMemory, request({}), now);
   const second = lead(first.memory, request({ termFloor: 7 }), now);
   const third = lead(second.memory, request({ termFloor: 3 }), now);
@@ -16,7 +16,7 @@ test('[P2.401] a term is higher than any before, here and in the database', () =
   expect([first, second, third].map(({ answer }) => answer)).toMatchObject([{ term: 1 }, { term: 8 }, { term: 9 }]);
 });
 
-test('[P2.402] a database that holds the last heartbeat heard, or a later one of that run, is the one that was followed', () => {
+test('[P2.32] a database that holds the last heartbeat heard, or a later one of that run, is the one that was followed', () => {
   const followed = heard({ run: runA, count: 5 });
 
   expect(distrustOf(followed, { beats: [{ run: runA, count: 5 }] })).toBeNull();
@@ -38,18 +38,18 @@ test.each([
   ['ends earlier', { beats: [{ run: runA, count: 5 }], walEnd: lsn(99) }, 'it ends before a position'],
   ['is another system', { beats: [{ run: runA, count: 5 }], systemIdentifier: '2' }, 'another system'],
   ['is on a later timeline', { beats: [{ run: runA, count: 5 }], timeline: 4 }, 'another timeline'],
-])('[P2.403] a database that %s is distrusted', (_, change, why) => {
+])('[P2.33] a database that %s is distrusted', (_, change, why) => {
   const followed = heard({ run: runA, count: 5 });
 
   expect(distrustOf(followed, change)).toContain(why);
 });
 
-test('[P2.403] a database that has beaten is distrusted where no heartbeat is remembered, a new one is not', () => {
+test('[P2.33] a database that has beaten is distrusted where no heartbeat is remembered, a new one is not', () => {
   expect(distrustOf(emptyMemory, { beats: [{ run: runA, count: 5 }] })).toContain('remembers no heartbeat');
   expect(distrustOf(emptyMemory, { beats: [] })).toBeNull();
 });
 
-test('[P2.404] a lower timeline of the same system is refused, however long ago the higher one was heard', () => {
+test('[P2.34] a lower timeline of the same system is refused, however long ago the higher one was heard', () => {
   const followed = heard({ run: runA, count: 5 });
   const { answer, memory } = lead(followed, request({ timeline: 2, beats: [{ run: runA, count: 5 }] }), now + 1e9);
 
@@ -60,23 +60,20 @@ test('[P2.404] a lower timeline of the same system is refused, however long ago 
 test.each([
   ['copy', { beats: [{ run: runA, count: 4 }] }],
   ['other system', { systemIdentifier: '2', beats: [] }],
-])(
-  '[P2.405] a second database, a %s, is refused while the first one is heard, and may follow it after',
-  (_, change) => {
-    const followed = heard({ run: runA, count: 5 });
+])('[P2.35] a second database, a %s, is refused while the first one is heard, and may follow it after', (_, change) => {
+  const followed = heard({ run: runA, count: 5 });
 
-    expect(lead(followed, request(change), now + aliveMsMax - 1).answer.type).toBe('refused');
-    expect(lead(followed, request(change), now + aliveMsMax).answer.type).toBe('leads');
-  },
-);
+  expect(lead(followed, request(change), now + aliveMsMax - 1).answer.type).toBe('refused');
+  expect(lead(followed, request(change), now + aliveMsMax).answer.type).toBe('leads');
+});
 
-test('[P2.405] a standby of the same database takes over while the leader is still heard', () => {
+test('[P2.35] a standby of the same database takes over while the leader is still heard', () => {
   const followed = heard({ run: runA, count: 5 });
 
   expect(lead(followed, request({ beats: [{ run: runA, count: 5 }] }), now + 1).answer.type).toBe('leads');
 });
 
-test('[P2.406] a heartbeat of a lower term is fenced, and an older one of the same run sets nothing back', () => {
+test('[P2.36] a heartbeat of a lower term is fenced, and an older one of the same run sets nothing back', () => {
   const followed = heard({ run: runA, count: 5 });
   const higher = lead(followed, request({ beats: [{ run: runA, count: 5 }] }), now).memory;
 

@@ -29,7 +29,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     await db.query('truncate drawbridge.change_logs');
   });
 
-  test('[P12.300] the replicator may add to the log, and neither read, change nor remove what is in it', async () => {
+  test('[P12.14] the replicator may add to the log, and neither read, change nor remove what is in it', async () => {
     await insertRow(replicator, 'now()');
 
     for (const statement of [
@@ -44,7 +44,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     await expect(replicator.query('drop table drawbridge.change_logs')).rejects.toThrow('must be owner');
   });
 
-  test('[P12.301] the op of a row in the log says which data it has', async () => {
+  test('[P12.15] the op of a row in the log says which data it has', async () => {
     const row = { insert: ['data'], update: ['old_data', 'data'], delete: ['old_data'], truncate: [], hole: [] };
     for (const [op, expected] of Object.entries(row)) {
       const concernsAll = op === 'truncate' || op === 'hole';
@@ -69,7 +69,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     expect(await refusal({ op: `'upsert'`, data: `'{}'` })).toBe('change_logs_data_fits_op');
   });
 
-  test('[P15.303] a row without a partition is taken, and moves when its day gets one', async () => {
+  test('[P15.34] a row without a partition is taken, and moves when its day gets one', async () => {
     for (const at of [`now()`, `now() - interval '20 days'`, `'2150-01-01'`]) await insertRow(replicator, at);
     expect(await made('make_change_log_partitions', 7)).toBe(9);
     expect(await made('make_change_log_partitions', 7)).toBe(0);
@@ -86,7 +86,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     expect(strays).toEqual([{ day: '2150-01-01' }]);
   });
 
-  test('[P15.304] what is older than the days kept is dropped, and nothing younger', async () => {
+  test('[P15.35] what is older than the days kept is dropped, and nothing younger', async () => {
     for (const days of [100, 91, 90, 0]) await insertRow(replicator, `now() - interval '${days} days'`);
     expect(await made('make_change_log_partitions', 0)).toBe(4);
     await insertRow(replicator, `now() - interval '2000 days'`);
@@ -100,7 +100,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     await expect(made('make_change_log_partitions', 101)).rejects.toThrow('a number of days from 0 to 100');
   });
 
-  test('[P15.305] partitions wait 2 seconds for a lock at most, and rows are taken meanwhile', async () => {
+  test('[P15.36] partitions wait 2 seconds for a lock at most, and rows are taken meanwhile', async () => {
     await made('make_change_log_partitions', 0);
     await insertRow(replicator, `now() - interval '100 days'`);
     await made('make_change_log_partitions', 0);
@@ -115,7 +115,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     expect(await made('drop_change_log_partitions', 90)).toBe(1);
   });
 
-  test('[P15.306] a query by account and time reads the partitions of that time only, each by the index', async () => {
+  test('[P15.37] a query by account and time reads the partitions of that time only, each by the index', async () => {
     await made('make_change_log_partitions', 90);
     const plan = await db.query<{ 'QUERY PLAN': string }>(
       `explain (costs off) select * from drawbridge.change_logs
@@ -143,7 +143,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     ]);
   });
 
-  test('[P1.315] every published table tells the session that changes it', async () => {
+  test('[P1.53] every published table tells the session that changes it', async () => {
     const { rows } = await db.query<{ table: string }>(
       `select tgrelid::regclass::text as table from pg_trigger where tgname = 'tell_subject' order by 1`,
     );
@@ -151,7 +151,7 @@ describe.each([18, 15] as const)('the change log on Postgres %i', (version) => {
     expect(rows.map((row) => row.table)).toEqual([...tableNames].sort());
   });
 
-  test('[P1.316] vsn is the number of the last migration that changed a published table, by position', async () => {
+  test('[P1.54] vsn is the number of the last migration that changed a published table, by position', async () => {
     await db.query('begin');
     const { rows: before } = await db.query(
       `select drawbridge.vsn_at(pg_current_wal_insert_lsn()) as vsn, pg_current_wal_insert_lsn() as lsn`,

@@ -28,7 +28,7 @@ describe.each([18, 15] as const)('a row on Postgres %i', (version) => {
     await db.query('rollback');
   });
 
-  test('[P12.748] accepts every place that the edge knows, and lets no account enter or leave a jurisdiction', async () => {
+  test('[P12.29] accepts every place that the edge knows, and lets no account enter or leave a jurisdiction', async () => {
     for (const region of [...locationHints, ...jurisdictions]) {
       expect(await refusal('accounts', { name: 'Placed', region })).toBeNull();
     }

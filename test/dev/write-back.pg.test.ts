@@ -70,7 +70,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
   const rowsOf = async (sql: string) => (await db.query<Record<string, unknown>>(sql)).rows;
   const outcomes = ({ results }: Answer) => results.map(({ outcome }) => outcome);
 
-  test('[P7.630] a state is applied only with a higher revision, whatever the order, and answered with the transaction', async () => {
+  test('[P7.26] a state is applied only with a higher revision, whatever the order, and answered with the transaction', async () => {
     const ended = await call('write_flows', acme, [{ ...flow, ...end, revision: 12 }]);
     const late = await call('write_flows', acme, [flow, { ...flow, expires_at: '2027-01-01T00:00:00Z', revision: 11 }]);
 
@@ -82,7 +82,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     expect(ended.xid).toBe(current?.['xid']);
   });
 
-  test('[P7.631] an end made by hand is never cleared, and keeps its time', async () => {
+  test('[P7.27] an end made by hand is never cleared, and keeps its time', async () => {
     await call('write_flows', acme, [flow]);
     await db.query(`update flows set ended_at = '2026-01-01 06:00:00Z'`);
     await call('write_flows', acme, [{ ...flow, revision: 11, is_known: true }]);
@@ -93,7 +93,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
-  test('[P7.632] a row that cannot be written is refused with what forbids it, and holds up no other', async () => {
+  test('[P7.28] a row that cannot be written is refused with what forbids it, and holds up no other', async () => {
     const answer = await call('write_flows', acme, [
       { ...flow, id: id('flow', 2), told: 'perhaps', ended_at: end.ended_at },
       { ...flow, id: id('flow', 3), expires_at: 'tomorrow at noon' },
@@ -109,7 +109,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
-  test('[P7.633] a flow that somebody deleted is gone, and is not made anew', async () => {
+  test('[P7.29] a flow that somebody deleted is gone, and is not made anew', async () => {
     await call('write_flows', acme, [flow]);
     await db.query('delete from flows');
 
@@ -119,7 +119,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     expect(await rowsOf('select from flows')).toEqual([]);
   });
 
-  test('[P12.600] what is written for one account changes no row of another', async () => {
+  test('[P12.24] what is written for one account changes no row of another', async () => {
     await call('write_flows', acme, [flow]);
     await call('write_flows', other, [{ ...flow, ...end, revision: 99 }]);
     await call('write_devices', other, [{ ...client, id: id('cli') }], []);
@@ -127,7 +127,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     expect(await rowsOf('select ended_at, account_id from flows')).toEqual([{ ended_at: null, account_id: acme }]);
   });
 
-  test('[P7.634] a count of refused requests never goes back', async () => {
+  test('[P7.30] a count of refused requests never goes back', async () => {
     const denial = {
       client_id: id('cli'),
       resource_id: id('res'),
@@ -140,7 +140,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     expect(await rowsOf('select count from drawbridge.flow_denials')).toEqual([{ count: 3 }]);
   });
 
-  test('[P7.635] sessions that are not on the list are over, but for those that began after it was made', async () => {
+  test('[P7.31] sessions that are not on the list are over, but for those that began after it was made', async () => {
     const session = (n: number) => ({
       id: id('ses', n),
       device_id: id('cli'),
@@ -181,7 +181,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     reason: 'INC-42',
   };
 
-  test('[P7.774] what was done to a hold is one row, however often and in whatever order it is written, and stays as it is', async () => {
+  test('[P7.41] what was done to a hold is one row, however often and in whatever order it is written, and stays as it is', async () => {
     const lifted = { ...hold, revision: 11, action: 'lifted', by: 'bob', reason: null };
     const answer = await call('write_holds', acme, [lifted]);
     await call('write_holds', acme, [hold, lifted]);
@@ -204,7 +204,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     expect(await rowsOf(`select from pg_publication_tables where tablename = 'hold_log'`)).toEqual([]);
   });
 
-  test('[P7.775] what is not a record of a hold is refused with what forbids it, and holds up no other', async () => {
+  test('[P7.42] what is not a record of a hold is refused with what forbids it, and holds up no other', async () => {
     const answer = await call('write_holds', acme, [
       { ...hold, action: 'extended' },
       { ...hold, revision: 11, kind: 'policy' },
@@ -254,7 +254,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   }
 
-  test('[P7.636] a device is registered once, and one that was deleted is never made anew', async () => {
+  test('[P7.32] a device is registered once, and one that was deleted is never made anew', async () => {
     await actor();
     expect(outcomes(await call('write_devices', acme, [client], []))).toEqual(['ok']);
     expect(outcomes(await call('write_devices', acme, [client], []))).toEqual(['ok']);
@@ -265,7 +265,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     expect(await rowsOf('select from clients')).toEqual([]);
   });
 
-  test('[P7.637] a registration that collides is refused with the constraint, and leaves nothing', async () => {
+  test('[P7.33] a registration that collides is refused with the constraint, and leaves nothing', async () => {
     await actor();
     await call('write_devices', acme, [client], []);
     const gateway = { id: id('gw', 5), external_id: 'rack', name: 'Rack', group_id: id('site'), revision: 11 };
@@ -289,7 +289,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     expect(await rowsOf('select device_id from drawbridge.registrations')).toEqual([{ device_id: client.id }]);
   });
 
-  test('[P7.638] the edge may take a verification away and never give one, and changes no name or address of a client', async () => {
+  test('[P7.34] the edge may take a verification away and never give one, and changes no name or address of a client', async () => {
     await actor();
     await db.query(
       `insert into clients (id, account_id, actor_id, external_id, name, ipv4, ipv6, verified_at, verified_by)
@@ -308,7 +308,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
-  test('[P7.639] the role of the edge may call these functions and do nothing else', async () => {
+  test('[P7.35] the role of the edge may call these functions and do nothing else', async () => {
     const edge = new Client({ connectionString: await setRolePassword(server.url, 'drawbridge_edge', 'secret') });
     await edge.connect();
     try {

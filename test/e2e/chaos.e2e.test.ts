@@ -13,7 +13,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await chaos.stop());
 
-test('[P1.319] whatever is killed at random points under load, the edge ends with the rows of the tables, and the log with every change once', async () => {
+test('[P1.57] whatever is killed at random points under load, the edge ends with the rows of the tables, and the log with every change once', async () => {
   const rounds: string[] = [];
   for (let round = 0; round < killRounds; round += 1) {
     const { what, differences } = await killRound(chaos, seed + round);
@@ -27,7 +27,7 @@ test('[P1.319] whatever is killed at random points under load, the edge ends wit
   expect(chaos.healing()).toEqual([]);
 }, 600_000);
 
-test('[P1.320] however the connections are cut, stalled, delayed and torn under load, the edge and the log end equal to the database', async () => {
+test('[P1.58] however the connections are cut, stalled, delayed and torn under load, the edge and the log end equal to the database', async () => {
   const random = randomFrom(seed);
   const count = (max: number) => 1 + Math.floor(random() * max);
   const ways = [

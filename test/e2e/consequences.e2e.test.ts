@@ -30,13 +30,13 @@ beforeAll(async () => {
 afterAll(async () => await running.stop());
 
 test.concurrent.each(bySql.filter((line) => !isAlone(line)))(
-  '[P4.101] $name by SQL: each side is told exactly what the page says',
+  '[P4.23] $name by SQL: each side is told exactly what the page says',
   async (line) => expect(await run(line)).toEqual(expectedOf(line)),
 );
 
 // A truncate reaches every account, so it comes when nobody else is listening, and its own account after every other truncate.
 test.each(bySql.filter(isAlone))(
-  '[P4.101] $name by SQL, alone: each side is told exactly what the page says',
+  '[P4.23] $name by SQL, alone: each side is told exactly what the page says',
   async (line) => {
     await transact(situationOf(line));
     expect(await run(line)).toEqual(expectedOf(line));

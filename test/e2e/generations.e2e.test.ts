@@ -19,7 +19,7 @@ const generations: readonly Generation[] = ['A', 'C', 'B'];
 const pairs = generations.flatMap((client) => generations.map((gateway) => [client, gateway] as const));
 
 test.each(pairs)(
-  '[P10.806] a client of %s and a gateway of %s: relay, flow, another start of the relay, revocation, return',
+  '[P10.22] a client of %s and a gateway of %s: relay, flow, another start of the relay, revocation, return',
   async (clientOf, gatewayOf) => {
     const url = running.system.workerUrl;
     const account = await createFirstAccount(

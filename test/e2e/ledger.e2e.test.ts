@@ -19,7 +19,7 @@ async function untilRow(text: string, values: readonly unknown[]): Promise<Recor
   }
 }
 
-test('[P7.600] a grant becomes a row of the ledger, and its end is written there with cause and whether the gateway was told', async () => {
+test('[P7.4] a grant becomes a row of the ledger, and its end is written there with cause and whether the gateway was told', async () => {
   const { account, client, gateway } = await openFlow(all, 'ledger');
   const live = await untilRow('select * from flows where account_id = $1', [account.accountId]);
   expect(live).toMatchObject({
@@ -50,7 +50,7 @@ test('[P7.600] a grant becomes a row of the ledger, and its end is written there
 test.each([
   ['deleted', 'delete from flows where account_id = $1'],
   ['ended', 'update flows set ended_at = now() where account_id = $1'],
-])('[P7.601] a row that is %s by hand cuts its flow at once, and a new request is judged afresh', async (how, sql) => {
+])('[P7.5] a row that is %s by hand cuts its flow at once, and a new request is judged afresh', async (how, sql) => {
   const { account, client, gateway } = await openFlow(all, `hand_${how}`);
   const before = await untilRow('select id from flows where account_id = $1', [account.accountId]);
 
@@ -65,7 +65,7 @@ test.each([
   expect(eventsOf(gateway.device).filter((event) => event === 'reject_access')).toHaveLength(1);
 });
 
-test('[P7.602] a row that is inserted by hand grants nothing', async () => {
+test('[P7.6] a row that is inserted by hand grants nothing', async () => {
   const { account, gateway, client } = await openFlow(all, 'by_hand');
   await untilRow('select id from flows where account_id = $1', [account.accountId]);
   const said = [eventsOf(client.device).length, eventsOf(gateway.device).length];
@@ -79,7 +79,7 @@ test('[P7.602] a row that is inserted by hand grants nothing', async () => {
   expect([eventsOf(client.device).length, eventsOf(gateway.device).length]).toEqual([(said[0] ?? 0) + 1, said[1]]);
 });
 
-test('[P7.603] a session is written when it begins and when it ends', async () => {
+test('[P7.7] a session is written when it begins and when it ends', async () => {
   const { account, client } = await openFlow(all, 'sessions');
   const begun = await untilRow('select * from drawbridge.client_sessions where account_id = $1', [account.accountId]);
   expect(begun).toMatchObject({ client_id: account.clientId, ended_at: null });
@@ -90,7 +90,7 @@ test('[P7.603] a session is written when it begins and when it ends', async () =
   ]);
 });
 
-test('[P7.640] what was granted just before the worker is killed is written once it is back, once, before any device returns', async () => {
+test('[P7.36] what was granted just before the worker is killed is written once it is back, once, before any device returns', async () => {
   const { account, client } = await openFlow(all, 'killed');
   await all.system.killWorker();
   const [before] = (await all.db.query('select from flows where account_id = $1', [account.accountId])).rows;

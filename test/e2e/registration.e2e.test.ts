@@ -30,7 +30,7 @@ async function accountOf(slug: string): Promise<FirstAccount> {
 const clientOf = async (account: FirstAccount, externalId: string) =>
   await startClient({ url: all.system.workerUrl, token: account.client.token, externalId, name: externalId });
 
-test('[P6.615] devices without a row connect, have a flow, and are rows of Postgres behind that, which can be deleted', async () => {
+test('[P6.22] devices without a row connect, have a flow, and are rows of Postgres behind that, which can be deleted', async () => {
   const account = await accountOf('newcomers');
   await all.db.query('delete from gateways where account_id = $1', [account.accountId]);
   const gateway = await startGateway({
@@ -52,7 +52,7 @@ test('[P6.615] devices without a row connect, have a flow, and are rows of Postg
   await client.device.waitFor('the end', isEvent('disconnect'));
 });
 
-test('[P6.616] a device whose key Postgres has given to another row meanwhile is refused, and takes that row when the stream brings it', async () => {
+test('[P6.23] a device whose key Postgres has given to another row meanwhile is refused, and takes that row when the stream brings it', async () => {
   const account = await accountOf('winner');
   const before = await clientOf(account, account.client.externalId);
   await all.system.killReplicator();
@@ -74,7 +74,7 @@ test('[P6.616] a device whose key Postgres has given to another row meanwhile is
   again.device.close();
 });
 
-test('[P6.676] what a client says of its hardware as it first connects is in its row', async () => {
+test('[P6.30] what a client says of its hardware as it first connects is in its row', async () => {
   const account = await accountOf('hardware');
   const parameters = { device_serial: 'S1', device_uuid: '', firebase_installation_id: 'F1' };
   const { url, token } = { url: all.system.workerUrl, token: account.client.token };
@@ -88,7 +88,7 @@ test('[P6.676] what a client says of its hardware as it first connects is in its
   });
 });
 
-test('[P6.678] the name under which a gateway connects is that of its row a moment later', async () => {
+test('[P6.32] the name under which a gateway connects is that of its row a moment later', async () => {
   const account = await accountOf('renamed');
   const named = 'select name from gateways where id = $1';
   const [before] = (await all.db.query<{ name: string }>(named, [account.gatewayId])).rows;
@@ -97,7 +97,7 @@ test('[P6.678] the name under which a gateway connects is that of its row a mome
   gateway.device.close();
 });
 
-test('[P6.674] a quiet account whose object has lost its storage serves a device that connects', async () => {
+test('[P6.28] a quiet account whose object has lost its storage serves a device that connects', async () => {
   const account = await accountOf('lost');
   const before = await clientOf(account, account.client.externalId);
   await all.system.killWorker();

@@ -16,7 +16,7 @@ beforeAll(async () => {
 });
 afterAll(async () => await running.stop());
 
-test('[P9.821] a relay of no account serves devices of an account, is replaced by its next start, and goes with its group', async () => {
+test('[P9.39] a relay of no account serves devices of an account, is replaced by its next start, and goes with its group', async () => {
   const { db, system } = running;
   const made = await db.query<{ id: string }>(`insert into relay_groups (name) values ('Everywhere') returning id`);
   const relayGroupId = made.rows[0]?.id ?? '';

@@ -8,7 +8,7 @@ import { messages, notes, wording } from '../../protocol/device/messages.ts';
 import { protocolPage } from '../../dev/protocol-page.ts';
 import { readFrame } from '../../devices/strict.ts';
 
-test('[P15.806] messages do not change without a note', () => {
+test('[P15.86] messages do not change without a note', () => {
   const fingerprint = createHash('sha256').update(wording()).digest('hex').slice(0, 16);
   // Where this fails a message has changed: add a note to protocol/device/messages.ts that says what, and for which devices.
   expect(notes.at(-1)?.fingerprint).toBe(fingerprint);
@@ -23,7 +23,7 @@ test.each(forms)('the example of $event, $direction, generation $generation is o
   expect(v.safeParse(schema, exampleOf(schema)).issues).toBeUndefined();
 });
 
-test('[P15.808] every example of what the portal says is taken by devices of the generation', () => {
+test('[P15.88] every example of what the portal says is taken by devices of the generation', () => {
   const sent = forms.filter(({ direction }) => direction === 'to the device');
   const unknown = sent.filter(({ role, event, generation, schema }) => {
     if (generation !== 'A' && generation !== 'C' && generation !== 'B') return true;

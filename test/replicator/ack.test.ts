@@ -96,7 +96,7 @@ test('[P1.21] R1 commits out of order, and records of what is not durable, are m
   expect(() => ack.recorded(new Map([[A, 10n]]))).toThrow('only durable positions');
 });
 
-test('[P1.300] R5 R6 a commit is confirmable only when the change log holds its rows, nor is any after it', () => {
+test('[P1.38] R5 R6 a commit is confirmable only when the change log holds its rows, nor is any after it', () => {
   const ack = new Ack(1n, new Map());
   ack.open({ lsn: 10n, xid: 5n, accounts: [A], isLogged: false });
   ack.open({ lsn: 20n, xid: 6n, accounts: [A], isLogged: false });
@@ -113,7 +113,7 @@ test('[P1.300] R5 R6 a commit is confirmable only when the change log holds its 
   expect(ack.confirmable()).toBe(30n);
 });
 
-test('[P1.301] R6 a commit that concerns no account but has rows for the log waits for it alone', () => {
+test('[P1.39] R6 a commit that concerns no account but has rows for the log waits for it alone', () => {
   const ack = new Ack(1n, new Map());
   ack.open({ lsn: 10n, xid: 5n, accounts: [], isLogged: false });
 
@@ -123,7 +123,7 @@ test('[P1.301] R6 a commit that concerns no account but has rows for the log wai
 });
 
 const accounts = [A, B, asAccountId('c')];
-test('[P1.504] a commit does not wait for a parked account, nor does one after it, until its snapshot is on its way', () => {
+test('[P1.78] a commit does not wait for a parked account, nor does one after it, until its snapshot is on its way', () => {
   const ack = new Ack(0n, new Map());
   open(ack, 10n, 1n, [A, B]);
   open(ack, 20n, 2n, [A]);
@@ -146,7 +146,7 @@ test('[P1.504] a commit does not wait for a parked account, nor does one after i
   expect(ack.confirmable()).toBe(40n);
 });
 
-test('[P1.505] an account that the table holds as parked at the start is waited for by nothing', () => {
+test('[P1.79] an account that the table holds as parked at the start is waited for by nothing', () => {
   const ack = new Ack(0n, new Map(), [A]);
   open(ack, 10n, 1n, [A]);
   expect(ack.confirmable()).toBe(0n);

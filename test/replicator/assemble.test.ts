@@ -113,7 +113,7 @@ test('[P5.7] a row that names no account stops the reader', () => {
   }
 });
 
-test('[P2.501] a token of no account is a change of the shared one, and a row of another table that names none stops the reader', () => {
+test('[P2.39] a token of no account is a change of the shared one, and a row of another table that names none stops the reader', () => {
   const TOKENS = 3;
   const described = bytes.relation(TOKENS, 'tokens', columns);
   const [transaction] = pushAll()(
@@ -154,7 +154,7 @@ test('[P5.9] a message outside of a transaction is ignored, one inside comes wit
   expect(transaction?.byAccount.size).toBe(0);
 });
 
-test('[P3.500] a transaction too large for one account is handed over in parts as it arrives, with the same seqs', () => {
+test('[P3.12] a transaction too large for one account is handed over in parts as it arrives, with the same seqs', () => {
   const messages = [
     bytes.begin(7),
     ...Array.from({ length: 50 }, (_, n) => bytes.insert(ACTORS, [`${n}`, accountA, 'x'.repeat(100_000)])),
@@ -181,7 +181,7 @@ test('[P3.500] a transaction too large for one account is handed over in parts a
   expect(opsOf(transaction, accountB)).toEqual([['insert', 50]]);
 });
 
-test('[P15.500] what is held of an open transaction is bounded, per account and over all accounts', () => {
+test('[P15.45] what is held of an open transaction is bounded, per account and over all accounts', () => {
   const decoder = createDecoder();
   const assembler = createAssembler(() => []);
   const held = new Map<string, number>();
@@ -204,7 +204,7 @@ test('[P15.500] what is held of an open transaction is bounded, per account and 
   expect(assembler.xid32InParts()).toBe(7);
 });
 
-test('[P2.500] an account that is born in a transaction of parts is born in its first part', () => {
+test('[P2.38] an account that is born in a transaction of parts is born in its first part', () => {
   const name = 'x'.repeat(partBytesMax);
   const all = assembled()(
     bytes.begin(7),

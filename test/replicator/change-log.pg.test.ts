@@ -13,7 +13,7 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P1.302] what was committed while the replicator was killed is logged once it is back, each change once', async () => {
+test('[P1.40] what was committed while the replicator was killed is logged once it is back, each change once', async () => {
   const { database, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
   await untilRecorded(database, account);
@@ -38,7 +38,7 @@ test('[P1.302] what was committed while the replicator was killed is logged once
   ]);
 });
 
-test('[P1.308] a row of the log has the commit time of the WAL to the microsecond, and its position', async () => {
+test('[P1.46] a row of the log has the commit time of the WAL to the microsecond, and its position', async () => {
   const { database } = await startAll(server, closers);
   await database.query('create table witness (xid xid8)');
   const account = await createAccount(database);
@@ -63,7 +63,7 @@ test('[P1.308] a row of the log has the commit time of the WAL to the microsecon
   ]);
 });
 
-test('[P1.318] a transaction that comes in parts is logged whole, each row once, under its one subject', async () => {
+test('[P1.56] a transaction that comes in parts is logged whole, each row once, under its one subject', async () => {
   const { database, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query('begin');
@@ -87,7 +87,7 @@ test('[P1.318] a transaction that comes in parts is logged whole, each row once,
   expect(rows).toEqual([{ rows: 12_000, seqs: 12_000, last: 11_999, commits: 1, names: ['alice'], ids: 12_000 }]);
 });
 
-test('[P1.304][D15] the deletion of an account is logged, with everything that goes with it', async () => {
+test('[P1.42][D15] the deletion of an account is logged, with everything that goes with it', async () => {
   const { database } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query(`insert into actors (account_id, type, name) values ($1, 'service_account', 'one')`, [account]);
@@ -104,7 +104,7 @@ test('[P1.304][D15] the deletion of an account is logged, with everything that g
   expect(log.at(-1)).toMatchObject({ old_data: { name: 'one' }, data: null });
 });
 
-test('[P1.305] a truncate is logged once, for every account', async () => {
+test('[P1.43] a truncate is logged once, for every account', async () => {
   const { database } = await startAll(server, closers);
   await createAccount(database);
   await createAccount(database);
@@ -124,7 +124,7 @@ test('[P1.305] a truncate is logged once, for every account', async () => {
   expect(rows[0]).toMatchObject({ account_id: null, old_data: null, data: null });
 });
 
-test('[P1.306] where an epoch is opened the log has a row that says what it may lack, and why', async () => {
+test('[P1.44] where an epoch is opened the log has a row that says what it may lack, and why', async () => {
   const { database, replicator, restart } = await startAll(server, closers);
   await createAccount(database);
   await untilLogged(database, 1);
@@ -142,7 +142,7 @@ test('[P1.306] where an epoch is opened the log has a row that says what it may 
   ]);
 });
 
-test('[P1.307] a row that the log refuses stands there without its data and with the reason, and delays nobody', async () => {
+test('[P1.45] a row that the log refuses stands there without its data and with the reason, and delays nobody', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   await database.query(
     `alter table drawbridge.change_logs add constraint no_bad_names check (data ->> 'name' <> 'a bad name')`,
@@ -164,7 +164,7 @@ test('[P1.307] a row that the log refuses stands there without its data and with
   await untilRecorded(database, one);
 });
 
-test('[P1.309] a snapshot writes nothing to the log', async () => {
+test('[P1.47] a snapshot writes nothing to the log', async () => {
   const { database, worker, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
   await untilLogged(database, 1);
@@ -178,7 +178,7 @@ test('[P1.309] a snapshot writes nothing to the log', async () => {
   expect((await logOf(database, account)).map((row) => row['op'])).toEqual(['insert', 'update']);
 });
 
-test('[P1.310][D16] each row of a transaction names the session that made it', async () => {
+test('[P1.48][D16] each row of a transaction names the session that made it', async () => {
   const { database, connect } = await startAll(server, closers);
   await database.query(`drop role if exists editor`);
   await database.query(`create role editor`);
@@ -200,7 +200,7 @@ test('[P1.310][D16] each row of a transaction names the session that made it', a
   await database.query('revoke all on accounts, actors from editor; drop role editor');
 });
 
-test('[P1.312] act_as puts a name and a reason in its transaction, however it is placed, and in no other', async () => {
+test('[P1.50] act_as puts a name and a reason in its transaction, however it is placed, and in no other', async () => {
   const { database, connect } = await startAll(server, closers);
   const account = await createAccount(database);
   const session = await connect();
@@ -229,7 +229,7 @@ test('[P1.312] act_as puts a name and a reason in its transaction, however it is
   await expect(session.query(`select drawbridge.act_as(' ')`)).rejects.toThrow('a name of 1 to 200 characters');
 });
 
-test('[P1.313] a transaction tells its session once, and a statement that changes no row tells nothing', async () => {
+test('[P1.51] a transaction tells its session once, and a statement that changes no row tells nothing', async () => {
   const { database } = await startAll(server, closers);
   const account = await createAccount(database);
   const before = await database.query('select pg_current_wal_insert_lsn() as lsn');
@@ -248,7 +248,7 @@ test('[P1.313] a transaction tells its session once, and a statement that change
   expect(rows).toEqual([{ messages: 1 }]);
 });
 
-test('[P15.302] rows that the log cannot take yet hold reading back, and are all logged in the end', async () => {
+test('[P15.33] rows that the log cannot take yet hold reading back, and are all logged in the end', async () => {
   const { database, worker, replicator, connect } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');

@@ -8,7 +8,7 @@ import { ChangeLog, logRowJson, type LogBatch, type LogRow } from '../../replica
 const A = v.parse(accountId, '00000000-0000-4000-8000-00000000000a');
 const B = v.parse(accountId, '00000000-0000-4000-8000-00000000000b');
 
-test('[P1.303] each change of a transaction is one row of the log, with the rows before and after it', () => {
+test('[P1.41] each change of a transaction is one row of the log, with the rows before and after it', () => {
   const log = new ChangeLog();
   const hasRows = log.add(
     transaction({
@@ -28,7 +28,7 @@ test('[P1.303] each change of a transaction is one row of the log, with the rows
   ]);
 });
 
-test('[P5.300][D16] a column that is not known to be harmless is redacted before it is kept, an unknown one too', () => {
+test('[P5.40][D16] a column that is not known to be harmless is redacted before it is kept, an unknown one too', () => {
   const log = new ChangeLog();
   const secrets = { secret_salt: 's1', secret_hash: 's2', later_column: 's3', unset: null };
   log.add(
@@ -60,7 +60,7 @@ test('[P5.300][D16] a column that is not known to be harmless is redacted before
   expect(rows.map(logRowJson).join()).not.toMatch(/s[1-7]|x533/);
 });
 
-test('[P1.314] columns of JSON stand in the log as JSON, with every digit', () => {
+test('[P1.52] columns of JSON stand in the log as JSON, with every digit', () => {
   const log = new ChangeLog();
   const policy = { id: '1', conditions: ['{"values": [12345678901234567890.10]}', null] };
   const account = { id: A, config: '{"a": 1e400}' };
@@ -79,7 +79,7 @@ test('[P1.314] columns of JSON stand in the log as JSON, with every digit', () =
   ]);
 });
 
-test('[P1.311] of several subjects the last that act_as named counts, else the first of the session', () => {
+test('[P1.49] of several subjects the last that act_as named counts, else the first of the session', () => {
   const said = (subject: object) => ({ prefix: 'drawbridge', content: JSON.stringify({ type: 'subject', subject }) });
   const session = { role: 'app', application: 'psql', address: '127.0.0.1' };
   const alice = { ...session, name: 'alice', reason: 'INC-42' };
@@ -103,7 +103,7 @@ test('[P1.311] of several subjects the last that act_as named counts, else the f
   ).toBe(null);
 });
 
-test('[P15.300] a batch of the log holds at most 500 rows and 4 MB, and says which commits it completes', () => {
+test('[P15.31] a batch of the log holds at most 500 rows and 4 MB, and says which commits it completes', () => {
   const log = new ChangeLog();
   const many = Array.from({ length: 1_200 }, (_, seq) => [A, deletion(seq)] as const);
   log.add(transaction({ lsn: 10n, changes: [[A, deletion(0)]] }));
@@ -124,7 +124,7 @@ test('[P15.300] a batch of the log holds at most 500 rows and 4 MB, and says whi
   expect([log.isWaiting(), log.bytes()]).toEqual([false, 0]);
 });
 
-test('[P15.301] a change larger than 16 MB is logged without its data, and says why', () => {
+test('[P15.32] a change larger than 16 MB is logged without its data, and says why', () => {
   const log = new ChangeLog();
   log.add(transaction({ changes: [[A, { ...deletion(0), old: { name: 'x'.repeat(17_000_000) } }]] }));
 
@@ -132,7 +132,7 @@ test('[P15.301] a change larger than 16 MB is logged without its data, and says 
   expect(takeRows(log)).toMatchObject([{ op: 'delete', oldData: null, reason: expect.stringContaining('16777216') }]);
 });
 
-test('[P1.305] a truncate is one row for every account, also when none is known', () => {
+test('[P1.43] a truncate is one row for every account, also when none is known', () => {
   const log = new ChangeLog();
   const truncate: Change = { op: 'truncate', seq: 0, table: 'actors' };
   const truncates = [{ seq: 0, table: 'actors' as const }];
@@ -156,7 +156,7 @@ test('[P1.305] a truncate is one row for every account, also when none is known'
   ]);
 });
 
-test('[P1.317] rows of parts are put aside until the end of their transaction is known, and precede its rest', () => {
+test('[P1.55] rows of parts are put aside until the end of their transaction is known, and precede its rest', () => {
   const log = new ChangeLog();
   const begun = { type: 'part' as const, start: 19n, xid32: 7, committedAtUs: 5, account: A, isBorn: false };
   const part = (index: number, ...changes: readonly Change[]) => ({ ...begun, index, changes });

@@ -29,7 +29,7 @@ function actorNames({ worker }: All, account: string): unknown[] {
   );
 }
 
-test('[P1.411] [LAB-21] a rewrite of a column while the stream is read delivers the accounts with such rows anew, and no others', async () => {
+test('[P1.72] [LAB-21] a rewrite of a column while the stream is read delivers the accounts with such rows anew, and no others', async () => {
   const all = await startAll(server, closers);
   const { database, worker, replicator } = all;
   const [one, other] = [await createAccount(database), await createAccount(database)];
@@ -47,7 +47,7 @@ test('[P1.411] [LAB-21] a rewrite of a column while the stream is read delivers 
   expect(worker.violations).toEqual([]);
 });
 
-test('[P1.412] a rewrite while no replicator runs is noticed at the start, and done again by the next where one dies on the way', async () => {
+test('[P1.73] a rewrite while no replicator runs is noticed at the start, and done again by the next where one dies on the way', async () => {
   const all = await startAll(server, closers);
   const { database, worker, replicator, restart } = all;
   const account = await createAccount(database);
@@ -70,7 +70,7 @@ test('[P1.412] a rewrite while no replicator runs is noticed at the start, and d
   expect(worker.violations).toEqual([]);
 });
 
-test('[P15.403] altered columns deliver a bounded number of accounts at a time, and are on record once all have been', async () => {
+test('[P15.44] altered columns deliver a bounded number of accounts at a time, and are on record once all have been', async () => {
   const { client, query } = await server.createDatabase();
   await query(`insert into accounts (name) select 'account ' || n from generate_series(1, 120) n`);
   const asked: AccountId[][] = [];

@@ -92,7 +92,7 @@ describe.each([18, 15] as const)('values on Postgres %i', (version) => {
   });
   afterAll(() => server.stop());
 
-  test('[P2.503] [LAB-H] every value reads as Postgres itself prints it as JSON, in inserts, updates and deletes', async () => {
+  test('[P2.41] [LAB-H] every value reads as Postgres itself prints it as JSON, in inserts, updates and deletes', async () => {
     const database = await server.createDatabase();
     const columns = types.map(({ column, sql }) => `${column} ${sql}`).join(', ');
     await database.query(`create extension citext`);

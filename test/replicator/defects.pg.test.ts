@@ -22,7 +22,7 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P1.321][D14] deleting a token of shared relays, which belongs to no account, stops nobody and is logged', async () => {
+test('[P1.59][D14] deleting a token of shared relays, which belongs to no account, stops nobody and is logged', async () => {
   const database = await server.createDatabase();
   await database.query('alter table tokens alter column account_id drop not null');
   await database.query(`do $$ declare name text; begin
@@ -48,7 +48,7 @@ test('[P1.321][D14] deleting a token of shared relays, which belongs to no accou
   expect(replicator.lines.filter((line) => line.level === 'error')).toEqual([]);
 });
 
-test('[P1.322][D17] the slot advances without a row to log, and a restart takes nothing back', async () => {
+test('[P1.60][D17] the slot advances without a row to log, and a restart takes nothing back', async () => {
   const { database, replicator, restart } = await startAll(server, closers);
   await database.query('create table unpublished (id int)');
   await passes(database, 'insert into unpublished select generate_series(1, 1000)');
@@ -68,7 +68,7 @@ test('[P1.322][D17] the slot advances without a row to log, and a restart takes 
   expect(after.rows).toEqual([{ has_advanced: true, logged: 0 }]);
 });
 
-test('[P15.310][D18] however many runs fail, one is under way at a time, each after a wait of its own, until one streams', async () => {
+test('[P15.41][D18] however many runs fail, one is under way at a time, each after a wait of its own, until one streams', async () => {
   const database = await server.createDatabase();
   const proxy = await startTcpProxy(() => Number(new URL(database.replicatorUrl).port));
   const worker = await startFakeWorker(ingestKey);
@@ -98,7 +98,7 @@ test('[P15.310][D18] however many runs fail, one is under way at a time, each af
   expect(rows).toEqual([{ walsenders: 1 }]);
 });
 
-test('[P3.300][D30] whatever is committed while an account is read for the first time reaches it', async () => {
+test('[P3.10][D30] whatever is committed while an account is read for the first time reaches it', async () => {
   const database = await server.createDatabase();
   const account = await createAccount(database);
   await database.query(
@@ -122,7 +122,7 @@ test('[P3.300][D30] whatever is committed while an account is read for the first
   expect(worker.violations).toEqual([]);
 });
 
-test('[P3.301][D32] a large value that did not change stands in every later change whole, in the log too', async () => {
+test('[P3.11][D32] a large value that did not change stands in every later change whole, in the log too', async () => {
   const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query(

@@ -13,7 +13,7 @@ afterEach(async () => {
 });
 afterAll(async () => await server.stop());
 
-test('[P1.407] [LAB-5] a publication that is edited and put back while it is read is noticed at the next heartbeat', async () => {
+test('[P1.68] [LAB-5] a publication that is edited and put back while it is read is noticed at the next heartbeat', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await untilRecorded(database, account);
@@ -30,7 +30,7 @@ test('[P1.407] [LAB-5] a publication that is edited and put back while it is rea
   expect(worker.violations).toEqual([]);
 });
 
-test('[P5.402] [LAB-10] a replica identity edited by hand stops the reader with its fix, and once mended every account is resynchronized', async () => {
+test('[P5.42] [LAB-10] a replica identity edited by hand stops the reader with its fix, and once mended every account is resynchronized', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   const { rows } = await database.query(

@@ -12,7 +12,7 @@ type Tampering = (database: TestDatabase, lose: () => Promise<void>) => Promise<
 
 const tamperings: readonly (readonly [string, Tampering, string])[] = [
   [
-    '[P1.402] a slot that was dropped and made again by hand is noticed',
+    '[P1.63] a slot that was dropped and made again by hand is noticed',
     async ({ name, query }, lose) => {
       await query('select pg_drop_replication_slot($1)', [name]);
       await lose();
@@ -21,7 +21,7 @@ const tamperings: readonly (readonly [string, Tampering, string])[] = [
     moved,
   ],
   [
-    '[P1.403] a slot that was advanced by another is noticed',
+    '[P1.64] a slot that was advanced by another is noticed',
     async ({ name, query }, lose) => {
       await lose();
       await query('select pg_replication_slot_advance($1, pg_current_wal_lsn())', [name]);
@@ -29,7 +29,7 @@ const tamperings: readonly (readonly [string, Tampering, string])[] = [
     moved,
   ],
   [
-    '[P1.404] a slot that another program has read is noticed',
+    '[P1.65] a slot that another program has read is noticed',
     async ({ name, query }, lose) => {
       await lose();
       await query(
@@ -41,7 +41,7 @@ const tamperings: readonly (readonly [string, Tampering, string])[] = [
     moved,
   ],
   [
-    '[P1.405] a slot whose WAL the server removed is made anew [LAB-LOST]',
+    '[P1.66] a slot whose WAL the server removed is made anew [LAB-LOST]',
     async (database, lose) => {
       await lose();
       await invalidate(database);
@@ -49,7 +49,7 @@ const tamperings: readonly (readonly [string, Tampering, string])[] = [
     'the server removed WAL that the slot still needed',
   ],
   [
-    '[P1.406] a publication that was edited and put back is noticed',
+    '[P1.67] a publication that was edited and put back is noticed',
     async ({ query }, lose) => {
       await query('alter publication drawbridge drop table accounts');
       await lose();

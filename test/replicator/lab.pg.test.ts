@@ -16,7 +16,7 @@ describe.each([18, 15] as const)('on Postgres %i', (version) => {
   });
   afterAll(() => server.stop());
 
-  test("[P3.507] [LAB-B'] a prepared transaction arrives whole at COMMIT PREPARED, next to a commit that it touches, over a restart", async () => {
+  test("[P3.19] [LAB-B'] a prepared transaction arrives whole at COMMIT PREPARED, next to a commit that it touches, over a restart", async () => {
     const all = await startAll(server, closers);
     const { database, worker } = all;
     const account = await createAccount(database);
@@ -38,7 +38,7 @@ describe.each([18, 15] as const)('on Postgres %i', (version) => {
     expect(worker.violations).toEqual([]);
   });
 
-  test('[P1.511] [LAB-B] [LAB-B2] commits of many writers, which touch each other, each take effect once over kills of the replicator', async () => {
+  test('[P1.85] [LAB-B] [LAB-B2] commits of many writers, which touch each other, each take effect once over kills of the replicator', async () => {
     const all = await startAll(server, closers);
     const { database, worker } = all;
     const account = await createAccount(database);
@@ -62,7 +62,7 @@ describe.each([18, 15] as const)('on Postgres %i', (version) => {
     expect(worker.violations).toEqual([]);
   });
 
-  test('[P3.508] [LAB-K] a transaction that began first and commits last is delivered last, with its early changes, over a restart', async () => {
+  test('[P3.20] [LAB-K] a transaction that began first and commits last is delivered last, with its early changes, over a restart', async () => {
     const all = await startAll(server, closers);
     const { database, worker } = all;
     const account = await createAccount(database);
@@ -86,7 +86,7 @@ describe.each([18, 15] as const)('on Postgres %i', (version) => {
     expect(worker.violations).toEqual([]);
   });
 
-  test('[P1.512] [LAB-1] snapshots that are taken while many writers commit never take back what was delivered before', async () => {
+  test('[P1.86] [LAB-1] snapshots that are taken while many writers commit never take back what was delivered before', async () => {
     const all = await startAll(server, closers);
     const { database, worker } = all;
     const account = await createAccount(database);
@@ -113,7 +113,7 @@ describe.each([18, 15] as const)('on Postgres %i', (version) => {
     expect(worker.violations).toEqual([]);
   });
 
-  test('[P1.513] [LAB-11] a table that is rewritten while snapshots are taken loses no row of them', async () => {
+  test('[P1.87] [LAB-11] a table that is rewritten while snapshots are taken loses no row of them', async () => {
     const all = await startAll(server, closers);
     const { database, worker } = all;
     const account = await createAccount(database);

@@ -74,7 +74,7 @@ test('[P2.18] an account that is born in the stream is sent from null, one witho
   expect(enqueue(lanes, B, commit(30n), false)).toEqual([]);
 });
 
-test('[P12.747] every delivery says where the account lives, as its row last said', () => {
+test('[P12.28] every delivery says where the account lives, as its row last said', () => {
   const lanes = lanesAt(10n);
   const row = (region: string | null) => ({ id: A, region });
   const sentPlace = (end: bigint) => {

@@ -53,7 +53,7 @@ const losses: readonly (readonly [string, (all: All) => Promise<unknown>])[] = [
 ];
 
 test.each(losses)(
-  '[P2.407] a standby takes over from a leader that is %s, and every commit arrives once, in order',
+  '[P2.37] a standby takes over from a leader that is %s, and every commit arrives once, in order',
   async (how, lose) => {
     const all = await startAll(server, closers, undefined, undefined, { DRAWBRIDGE_LEADER_TIMEOUT_MS: '1500' });
     const { database, worker, replicator, restart } = all;

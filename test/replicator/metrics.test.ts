@@ -21,7 +21,7 @@ const report: PipelineReport = {
   unconfirmedBytes: 160,
 };
 
-test('[P15.502] the metrics show every lane, wait and bound, each with its help and type, and counters outlive a run', () => {
+test('[P15.47] the metrics show every lane, wait and bound, each with its help and type, and counters outlive a run', () => {
   const counters = new Counters();
   counters.add('deliveries', 1, 'applied');
   counters.add('deliveries', 2, 'applied');

@@ -14,7 +14,7 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P12.505] [P5.410] [LAB-9] an account that fails while 100 others flow is parked, the slot goes on, and it returns by snapshot', async () => {
+test('[P12.21] [P5.50] [LAB-9] an account that fails while 100 others flow is parked, the slot goes on, and it returns by snapshot', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const failing = await createAccount(database);
   await database.query(`insert into accounts (name) select 'other' from generate_series(1, 100)`);
@@ -48,7 +48,7 @@ test('[P12.505] [P5.410] [LAB-9] an account that fails while 100 others flow is 
   expect(worker.violations).toEqual([]);
 });
 
-test('[P12.506] [LAB-9] when all accounts fail at once none is parked, and all go on without a snapshot', async () => {
+test('[P12.22] [LAB-9] when all accounts fail at once none is parked, and all go on without a snapshot', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const accounts = [await createAccount(database), await createAccount(database), await createAccount(database)];
   await worker.until('all', () => accounts.every((account) => nameOf(worker, account) === 'an account'));
@@ -68,7 +68,7 @@ test('[P12.506] [LAB-9] when all accounts fail at once none is parked, and all g
   expect(accounts.map((account) => worker.accounts.get(account)?.snapshots)).toEqual([0, 0, 0]);
 }, 90_000);
 
-test('[P1.508] an account that was parked when the replicator was killed is delivered by snapshot after it', async () => {
+test('[P1.82] an account that was parked when the replicator was killed is delivered by snapshot after it', async () => {
   const { database, worker, replicator, restart } = await startAll(server, closers);
   const [parked, other] = [await createAccount(database), await createAccount(database)];
   await worker.until('both', () => [parked, other].every((account) => nameOf(worker, account) === 'an account'));

@@ -30,7 +30,7 @@ const poison = { type: 'poison', reason: 'x', position: null } as const;
 test.each([
   ['does not answer', (lanes: Lanes) => unanswered(lanes, A)],
   ['answers failed', (lanes: Lanes) => answered(lanes, A, failed)],
-] as const)('[P12.500] a lane that %s again and again is parked, if another advances in between', (_, fail) => {
+] as const)('[P12.16] a lane that %s again and again is parked, if another advances in between', (_, fail) => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n), false);
   for (let strike = 1; strike < strikesMax; strike += 1) {
@@ -44,7 +44,7 @@ test.each([
   expect(lanes.windowBytes).toBe(0);
 });
 
-test('[P12.501] while no lane advances, none is parked, however often it fails', () => {
+test('[P12.17] while no lane advances, none is parked, however often it fails', () => {
   const lanes = bothAt(10n);
   advanceB(lanes);
   enqueue(lanes, A, commit(20n), false);
@@ -58,7 +58,7 @@ test('[P12.501] while no lane advances, none is parked, however often it fails',
   expect(countParked(lanes)).toBe(0);
 });
 
-test('[P12.502] what it has done since makes up for earlier failures', () => {
+test('[P12.18] what it has done since makes up for earlier failures', () => {
   const lanes = bothAt(10n);
   for (let end = 20n; end < 400n; end += 10n) {
     enqueue(lanes, A, commit(end), false);
@@ -69,7 +69,7 @@ test('[P12.502] what it has done since makes up for earlier failures', () => {
   }
 });
 
-test('[P12.503] a poisonous commit parks its lane at once where another advanced, and else asks for a snapshot', () => {
+test('[P12.19] a poisonous commit parks its lane at once where another advanced, and else asks for a snapshot', () => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n), false);
   expect(answered(lanes, A, poison)).toMatchObject([{ type: 'snapshot', afterMs: 0 }]);
@@ -80,7 +80,7 @@ test('[P12.503] a poisonous commit parks its lane at once where another advanced
   expect(answered(others, A, poison)).toMatchObject([{ type: 'park', account: A }]);
 });
 
-test('[P12.504] at a full window the lane that holds half of it is parked if another advanced since, else none is', () => {
+test('[P12.20] at a full window the lane that holds half of it is parked if another advanced since, else none is', () => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n, 'x'.repeat(1_000)), false);
   expect(relieve(lanes, 1_000, false)).toEqual([]);
@@ -90,7 +90,7 @@ test('[P12.504] at a full window the lane that holds half of it is parked if ano
   expect(lanes.windowBytes).toBe(0);
 });
 
-test('[P12.507] at a full window a lane that fails alone is parked once the worker is known to answer, one that is slow is not', () => {
+test('[P12.23] at a full window a lane that fails alone is parked once the worker is known to answer, one that is slow is not', () => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n, 'x'.repeat(1_000)), false);
   expect(relieve(lanes, 1_000, true)).toEqual([]);
@@ -105,7 +105,7 @@ test('[P12.507] at a full window a lane that fails alone is parked once the work
   expect(relieve(lanes, 1_000, true)).toMatchObject([{ type: 'park', account: A }]);
 });
 
-test('[P1.506] a parked lane keeps nothing, and asks for its snapshot once that is recorded and its request has ended', () => {
+test('[P1.80] a parked lane keeps nothing, and asks for its snapshot once that is recorded and its request has ended', () => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n, 'x'.repeat(1_000)), false);
   advanceB(lanes);
@@ -118,7 +118,7 @@ test('[P1.506] a parked lane keeps nothing, and asks for its snapshot once that 
   expect(holdForSnapshot(lanes, A, 'one')).toBe(true);
 });
 
-test('[P1.507] the slot waits for a parked account again from the marker on, and if the snapshot fails no longer', () => {
+test('[P1.81] the slot waits for a parked account again from the marker on, and if the snapshot fails no longer', () => {
   const lanes = createLanes({ term: 1, epoch: 1, random: () => 0 });
   expect(addParkedLane(lanes, A, 'x')).toMatchObject([{ type: 'release' }, { type: 'snapshot', afterMs: 1_000 }]);
   holdForSnapshot(lanes, A, 'one');
@@ -135,7 +135,7 @@ test('[P1.507] the slot waits for a parked account again from the marker on, and
   expect(countParked(lanes)).toBe(0);
 });
 
-test('[P15.501] the snapshots of a parked lane are tried at growing intervals up to five minutes, and at once when asked for', () => {
+test('[P15.46] the snapshots of a parked lane are tried at growing intervals up to five minutes, and at once when asked for', () => {
   expect(snapshotDelayMs(1, true, () => 0.999)).toBeLessThanOrEqual(4_000);
   expect(snapshotDelayMs(50, true, () => 0.999)).toBeLessThanOrEqual(300_000);
   const lanes = createLanes({ term: 1, epoch: 1, random: () => 0.5 });

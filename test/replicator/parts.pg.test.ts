@@ -17,7 +17,7 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P3.506] a large transaction travels in parts and takes effect in one step, and others go on after it', async () => {
+test('[P3.18] a large transaction travels in parts and takes effect in one step, and others go on after it', async () => {
   const { database, worker } = await startAll(server, closers);
   const [large, other] = [await createAccount(database), await createAccount(database)];
   await worker.until('both', () => [large, other].every((account) => nameOf(worker, account) === 'an account'));
@@ -39,7 +39,7 @@ test('[P3.506] a large transaction travels in parts and takes effect in one step
   expect(worker.violations).toEqual([]);
 });
 
-test('[P1.500] a replicator that is killed between two parts sends the transaction again from its first, and it arrives once', async () => {
+test('[P1.74] a replicator that is killed between two parts sends the transaction again from its first, and it arrives once', async () => {
   const { database, worker, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
@@ -58,7 +58,7 @@ test('[P1.500] a replicator that is killed between two parts sends the transacti
   expect(worker.violations).toEqual([]);
 });
 
-test('[P1.501] a part whose answer is lost is sent again, and staged once', async () => {
+test('[P1.75] a part whose answer is lost is sent again, and staged once', async () => {
   const { database, worker } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');
@@ -76,7 +76,7 @@ test('[P1.501] a part whose answer is lost is sent again, and staged once', asyn
   expect(worker.violations).toEqual([]);
 });
 
-test('[P1.502] a large snapshot travels in parts while writers go on, and ends as the database has it', async () => {
+test('[P1.76] a large snapshot travels in parts while writers go on, and ends as the database has it', async () => {
   const database = await server.createDatabase();
   const account = await createAccount(database);
   await insertActors(database, account);
@@ -102,7 +102,7 @@ test.each([
     (delivery: Delivery) => (delivery.type === 'snapshot-part' && delivery.index === 1 ? missing : null),
   ],
   ['it is refused', (delivery: Delivery) => (delivery.type === 'snapshot' ? missing : null)],
-] as const)('[P1.503] a large snapshot is taken anew when %s', async (_, fault) => {
+] as const)('[P1.77] a large snapshot is taken anew when %s', async (_, fault) => {
   const database = await server.createDatabase();
   const account = await createAccount(database);
   await insertActors(database, account);

@@ -207,7 +207,7 @@ test('[P15.10] readyz answers 200 only while the stream is read, healthz while t
   expect((await get(standby, '/healthz')).status).toBe(200);
 });
 
-test('[P15.401] what stops holding while the stream is read ends the run with its fix', async () => {
+test('[P15.42] what stops holding while the stream is read ends the run with its fix', async () => {
   const database = await server.createDatabase();
   const worker = await startFakeWorker(ingestKey);
   closers.push(worker.close);

@@ -9,7 +9,7 @@ import * as bytes from './messages.ts';
 
 const mark = [false, 'unreadable', expect.any(String)];
 
-test('[P5.500] a value that is not of its type is marked, and the stream goes on', () => {
+test('[P5.51] a value that is not of its type is marked, and the stream goes on', () => {
   const { decode } = createDecoder();
   decode(
     bytes.relation(1, 'policies', [
@@ -25,7 +25,7 @@ test('[P5.500] a value that is not of its type is marked, and the stream goes on
   expect(readable(decoderOf(1007), '{1,2}')).toEqual([1, 2]);
 });
 
-test('[P15.503] of a row larger than an object stores the largest values are marked, until it fits', () => {
+test('[P15.48] of a row larger than an object stores the largest values are marked, until it fits', () => {
   const small = { id: 'x', a: 'y'.repeat(1_000) };
   expect(bounded(small, 1_002)).toBe(small);
   const row = { id: 'x', large: 'y'.repeat(900_000), larger: '"'.repeat(600_000), rest: 'z'.repeat(10_000) };
@@ -37,7 +37,7 @@ test('[P15.503] of a row larger than an object stores the largest values are mar
   });
 });
 
-test('[P5.501] an unchanged value is filled from the old row as it was, and each row is bounded by itself', () => {
+test('[P5.52] an unchanged value is filled from the old row as it was, and each row is bounded by itself', () => {
   const { decode } = createDecoder();
   decode(
     bytes.relation(1, 'accounts', [
@@ -55,7 +55,7 @@ test('[P5.501] an unchanged value is filled from the old row as it was, and each
   });
 });
 
-test('[P5.502] a mark travels by the contract', () => {
+test('[P5.53] a mark travels by the contract', () => {
   const change = { op: 'insert', seq: 0, table: 'accounts', new: { id: 'x', config: unreadableValue('why') } };
   const given = {
     type: 'commits',

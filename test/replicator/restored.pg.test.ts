@@ -16,7 +16,7 @@ afterEach(async () => {
   for (const close of closers.splice(0).toReversed()) await close();
 });
 
-test('[P1.408] [LAB-6] a database put back from a copy of its directory is noticed, and every account is resynchronized, those too that it has lost', async () => {
+test('[P1.69] [LAB-6] a database put back from a copy of its directory is noticed, and every account is resynchronized, those too that it has lost', async () => {
   const { all, start } = await startKept();
   const kept = await create(all.postgres.url, 'kept');
   const replicator = await start();
@@ -50,7 +50,7 @@ test('[P1.408] [LAB-6] a database put back from a copy of its directory is notic
   expect(all.worker.violations).toEqual([]);
 });
 
-test('[P1.409] a promoted standby, on a timeline of its own, opens an epoch, and the one it was copied from is refused', async () => {
+test('[P1.70] a promoted standby, on a timeline of its own, opens an epoch, and the one it was copied from is refused', async () => {
   const { all, start } = await startKept();
   const account = await create(all.postgres.url, 'before');
   const replicator = await start();

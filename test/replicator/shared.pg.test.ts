@@ -15,7 +15,7 @@ afterEach(async () => {
 });
 afterAll(() => server.stop());
 
-test('[P2.502] rows of no account are delivered to the shared one, by snapshot at first and then by commits', async () => {
+test('[P2.40] rows of no account are delivered to the shared one, by snapshot at first and then by commits', async () => {
   const database = await server.createDatabase();
   await allowSharedTokens(database);
   await insertToken(database, 'before');

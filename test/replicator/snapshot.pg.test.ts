@@ -138,7 +138,7 @@ test('[P1.12] [LAB-11] LOCK TABLE does not fix the snapshot: what commits while 
   expect((await reading).rows.actors?.map((row) => row['name'])).toEqual(['while locked']);
 });
 
-test('[P1.324] a session that the server ends while it reads a snapshot ends the run, not the process', async () => {
+test('[P1.62] a session that the server ends while it reads a snapshot ends the run, not the process', async () => {
   const database = await server.createDatabase();
   const account = v.parse(accountId, await createAccount(database));
   const worker = await startWorker();

@@ -14,7 +14,7 @@ const messages: readonly (readonly [Steering, string])[] = [
 ];
 
 test.each(messages)(
-  '[P5.401] %j is obeyed under one of the keys, and under no other key, prefix or text',
+  '[P5.41] %j is obeyed under one of the keys, and under no other key, prefix or text',
   (steering, text) => {
     const content = composeSteering(steering, key);
     const mac = createHmac('sha256', key).update(text).digest('hex');
@@ -30,7 +30,7 @@ test.each(messages)(
 );
 
 test.each([{ account: 'acme' }, { at: -1 }, { at: 1.5 }, { mac: 'A'.repeat(64) }, { type: 'marker' }])(
-  '[P5.401] a message with %j is none',
+  '[P5.41] a message with %j is none',
   (change) => {
     const message = { type: 'resync', account: '*', at: 1, mac: 'a'.repeat(64), ...change };
     expect(v.safeParse(steeringMessage, message).success).toBe(false);

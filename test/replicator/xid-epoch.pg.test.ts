@@ -29,7 +29,7 @@ afterAll(async () => {
   rmSync(dirname(dataDir), { recursive: true, force: true });
 });
 
-test('[P1.323] with transaction ids that have wrapped around, a snapshot under writers ends as the database has it, and no commit is taken for seen', async () => {
+test('[P1.61] with transaction ids that have wrapped around, a snapshot under writers ends as the database has it, and no commit is taken for seen', async () => {
   const client = new pg.Client({ connectionString: postgres.url });
   await client.connect();
   const xid = await client.query<{ xid: string }>('select pg_current_xact_id()::text as xid');

@@ -60,7 +60,7 @@ test('[P9.5] the first frames of a device are the reply to its join and then its
   });
 });
 
-test('[P3.504] staged parts survive eviction and take effect together, with the delivery that names them', async () => {
+test('[P3.16] staged parts survive eviction and take effect together, with the delivery that names them', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: client } = await join('client');
   // Longer than one stored value may be, and cut inside characters of several bytes.
@@ -103,7 +103,7 @@ test('[P3.504] staged parts survive eviction and take effect together, with the 
   expect(await account().deliver(whole)).toMatchObject({ type: 'duplicate' });
 });
 
-test('[P1.510] an object that wakes with rows of an older shape asks for a snapshot, and is of the present one after it', async () => {
+test('[P1.84] an object that wakes with rows of an older shape asks for a snapshot, and is of the present one after it', async () => {
   await account().deliver(snapshotDelivery(100));
   await runInDurableObject(account(), (_, { storage: { sql } }) => {
     sql.exec("update meta set value = '0' where name = 'shape'");
@@ -116,7 +116,7 @@ test('[P1.510] an object that wakes with rows of an older shape asks for a snaps
   expect(await account().deliver(commitsDelivery(102, [commit(103)]))).toMatchObject({ type: 'applied' });
 });
 
-test('[P5.504] a commit that was given up leaves the object stale until a snapshot', async () => {
+test('[P5.55] a commit that was given up leaves the object stale until a snapshot', async () => {
   await account().deliver(snapshotDelivery(100));
   await runInDurableObject(account(), (_, { storage: { sql } }) => {
     sql.exec("create trigger fail before insert on rows begin select raise(abort, 'no'); end");
@@ -133,7 +133,7 @@ test('[P5.504] a commit that was given up leaves the object stale until a snapsh
   expect(await account().status()).toMatchObject({ stale: false });
 });
 
-test('[P3.505] a snapshot, and a higher term, discard what was staged', async () => {
+test('[P3.17] a snapshot, and a higher term, discard what was staged', async () => {
   const partOf = (stage: string, term: number) =>
     v.parse(delivery, {
       type: 'snapshot-part',
@@ -363,7 +363,7 @@ test('[P7.3] a stored grant that this code cannot read is taken back at its gate
   expect(await back.frame()).toMatchObject({ event: 'reject_access', payload: { client_id: ids.client } });
 });
 
-test('[P9.205] an object that wakes reads the memberships of those who are connected, through an index, and no others', async () => {
+test('[P9.16] an object that wakes reads the memberships of those who are connected, through an index, and no others', async () => {
   const rows = worldRows();
   const others = Array.from({ length: 50 }, (_, n) =>
     row('actor_group_memberships', { id: id('mem', n + 2), actor_id: id('act', n + 2) }),

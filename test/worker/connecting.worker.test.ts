@@ -17,7 +17,7 @@ async function problem(response: Response) {
   return [response.status, code, response.headers.has('retry-after')];
 }
 
-test('[P5.719] [D25] disabling an account closes its sockets without signing anyone out, and refuses the next connect', async () => {
+test('[P5.59] [D25] disabling an account closes its sockets without signing anyone out, and refuses the next connect', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');
@@ -29,7 +29,7 @@ test('[P5.719] [D25] disabling an account closes its sockets without signing any
   expect(await problem(await dial('client'))).toEqual([503, 'account_disabled', true]);
 });
 
-test('[P4.721] [D26] [D34] a device whose row is deleted is disconnected as if its token had expired, which is all it understands', async () => {
+test('[P4.29] [D26] [D34] a device whose row is deleted is disconnected as if its token had expired, which is all it understands', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');
@@ -44,7 +44,7 @@ test('[P4.721] [D26] [D34] a device whose row is deleted is disconnected as if i
   }
 });
 
-test('[P15.722] [D37] a device without a user agent, or of an unknown program, is admitted, and is chosen for no flow', async () => {
+test('[P15.69] [D37] a device without a user agent, or of an unknown program, is admitted, and is chosen for no flow', async () => {
   await account().deliver(snapshotDelivery(100));
   await join('gateway', { headers: { 'user-agent': '' } });
   const { device: client } = await join('client');
@@ -53,7 +53,7 @@ test('[P15.722] [D37] a device without a user agent, or of an unknown program, i
   expect(await client.frame()).toMatchObject({ event: 'flow_creation_failed', payload: { reason: 'offline' } });
 });
 
-test('[P15.723] [D38] coordinates are taken from the platform, whole numbers too, and from no header of the device', async () => {
+test('[P15.70] [D38] coordinates are taken from the platform, whole numbers too, and from no header of the device', async () => {
   await account().deliver(snapshotDelivery(100));
   const headers = {
     'x-geo-location-coordinates': '1,2',
@@ -80,7 +80,7 @@ test('[P15.723] [D38] coordinates are taken from the platform, whole numbers too
   ]);
 });
 
-test('[P15.724] by default a token connects from one address five times at once, and then has to wait, whatever it is', async () => {
+test('[P15.71] by default a token connects from one address five times at once, and then has to wait, whatever it is', async () => {
   await account().deliver(snapshotDelivery(100));
   const statuses: unknown[] = [];
   for (let i = 0; i < 6; i += 1) statuses.push(await problemOrStatus(await dialLimited('203.0.113.1')));
@@ -92,7 +92,7 @@ test('[P15.724] by default a token connects from one address five times at once,
   expect(forged.slice(20)).toContain(503);
 });
 
-test('[P15.725] whatever a parameter holds, the answer names the parameter or the device is admitted', async () => {
+test('[P15.72] whatever a parameter holds, the answer names the parameter or the device is admitted', async () => {
   await account().deliver(snapshotDelivery(100));
   const cases = [
     [{ external_id: 'x'.repeat(10_000) }, 400],
@@ -141,7 +141,7 @@ async function sessionFacts() {
   );
 }
 
-test('[P15.761] a frame that is nested deeply, or names a field twice, is answered like any other; a binary one ends its socket alone', async () => {
+test('[P15.77] a frame that is nested deeply, or names a field twice, is answered like any other; a binary one ends its socket alone', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');

@@ -15,7 +15,7 @@ const stream = () => env.STREAM.getByName(streamObjectName);
 
 afterEach(async () => await reset());
 
-test('[P6.403] [P5.404] an object asks the Stream object behind a grant, takes back what it may not grant, and refuses a token that is overdue', async () => {
+test('[P6.6] [P5.44] an object asks the Stream object behind a grant, takes back what it may not grant, and refuses a token that is overdue', async () => {
   const rows = { ...worldRows(), accounts: [row('accounts', { when_behind: 'deny' })] };
   await account().deliver(snapshotDelivery(100, rows));
   const { device: gateway } = await join('gateway');
@@ -40,7 +40,7 @@ test('[P6.403] [P5.404] an object asks the Stream object behind a grant, takes b
   expect([refused.status, (await refused.json<{ code: string }>()).code]).toEqual([401, 'invalid_token']);
 });
 
-test('[P1.410] an object is on the register before it holds anything, and accounts with devices come first', async () => {
+test('[P1.71] an object is on the register before it holds anything, and accounts with devices come first', async () => {
   const other = v.parse(accountId, id('other'));
   await env.ACCOUNT.getByName(accountObjectName(other)).deliver({ ...snapshotDelivery(100, {}), account: other });
   await account().deliver(snapshotDelivery(100));

@@ -10,7 +10,7 @@ const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
 
 afterEach(async () => await reset());
 
-test('[P10.802] devices of generation B open a flow over version 2 sockets', async () => {
+test('[P10.18] devices of generation B open a flow over version 2 sockets', async () => {
   await account().deliver(snapshotDelivery(100));
   const gateway = await join('gateway', { of: 'B' });
   const client = await join('client', { of: 'B' });
@@ -32,7 +32,7 @@ test('[P10.802] devices of generation B open a flow over version 2 sockets', asy
   });
 });
 
-test('[P5.800] what may be lifted is refused with 403 and its code, and with 503 where a program would exit for good', async () => {
+test('[P5.72] what may be lifted is refused with 403 and its code, and with 503 where a program would exit for good', async () => {
   const rows = { ...worldRows(), accounts: [row('accounts', { disabled_at: '2026-01-01 00:00:00+00' })] };
   await account().deliver(snapshotDelivery(100, rows));
   const statuses: Record<string, number> = {};

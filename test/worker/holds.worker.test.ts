@@ -17,7 +17,7 @@ const lift = { type: 'lift', ...client, by: 'alice' } as const;
 
 afterEach(async () => await reset());
 
-test('[P5.737] a signed request holds a device, and the hold stays through eviction, reset and snapshots until it is lifted', async () => {
+test('[P5.66] a signed request holds a device, and the hold stays through eviction, reset and snapshots until it is lifted', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device } = await join('client');
   const placed = await ask(place);
@@ -39,7 +39,7 @@ test('[P5.737] a signed request holds a device, and the hold stays through evict
   expect(await outcome()).toEqual({ status: 101 });
 });
 
-test('[P5.738] a hold whose particulars cannot be read denies all the same', async () => {
+test('[P5.67] a hold whose particulars cannot be read denies all the same', async () => {
   await account().deliver(snapshotDelivery(100));
   await ask(place);
   await runInDurableObject(account(), (_, { storage }) => void storage.sql.exec("update holds set data = '{}'"));
@@ -48,7 +48,7 @@ test('[P5.738] a hold whose particulars cannot be read denies all the same', asy
   expect(await (await ask(lift)).json()).toEqual({ done: true, holds: [] });
 });
 
-test('[P12.739] a request for a hold that is not signed, or not one, changes nothing', async () => {
+test('[P12.25] a request for a hold that is not signed, or not one, changes nothing', async () => {
   await account().deliver(snapshotDelivery(100));
   expect((await ask(place, 'x'.repeat(32))).status).toBe(401);
   for (const wrong of [

@@ -19,7 +19,7 @@ const given = { token: null, remoteIp: null, region: null };
 const why = { ...about, client: ids.client, resource: ids.resource, given };
 const who = { ...about, of: { type: 'resource', id: ids.resource } };
 
-test('[P12.101] a request that is not signed, or not what the route takes, is refused with words', async () => {
+test('[P12.10] a request that is not signed, or not what the route takes, is refused with words', async () => {
   const wrong: Readonly<Record<string, readonly object[]>> = {
     [statusPath]: [{}, { version: 1, account: 'x' }],
     [explainPath]: [
@@ -51,7 +51,7 @@ test('[P12.101] a request that is not signed, or not what the route takes, is re
   }
 });
 
-test('[P12.100] [P5.101] an object answers for its own ids, and for those of others as for none', async () => {
+test('[P12.9] [P5.34] an object answers for its own ids, and for those of others as for none', async () => {
   await env.ACCOUNT.getByName(accountObjectName(ids.account)).deliver(snapshotDelivery(100));
   await join('gateway');
   await join('client');
@@ -69,7 +69,7 @@ test('[P12.100] [P5.101] an object answers for its own ids, and for those of oth
   });
 });
 
-test('[P5.505] a delivery is taken under either of two keys in force, within five minutes, unchanged, and not otherwise', async () => {
+test('[P5.56] a delivery is taken under either of two keys in force, within five minutes, unchanged, and not otherwise', async () => {
   const given = snapshotDelivery(100);
   const statusOf = async (how: Signing) => (await post(deliverPath, given, deliverPath, how)).status;
   expect(await statusOf({ key: 'j'.repeat(32) })).toBe(200);

@@ -20,7 +20,7 @@ const idsOfNobody = others('f');
 
 afterEach(async () => await reset());
 
-test('[P12.755] a message that names ids or refs of another account is answered like one that names what does not exist', async () => {
+test('[P12.31] a message that names ids or refs of another account is answered like one that names what does not exist', async () => {
   const everything: string[] = [];
   for (const of of ['A', 'C', 'B'] as const) {
     const devices = await accountA(of);
@@ -43,7 +43,7 @@ test('[P12.755] a message that names ids or refs of another account is answered 
   for (const reason of ['not_found', 'invalid_ref']) expect(everything.join()).toContain(reason);
 });
 
-test('[P12.756] a topic, a parameter or a token that names another account reaches nothing of it', async () => {
+test('[P12.32] a topic, a parameter or a token that names another account reaches nothing of it', async () => {
   const { client } = await accountA('A');
   const { devicesOfB } = await accountB('A');
   for (const topic of [`client:${idsOfB.client}`, idsOfB.account, 'gateway']) {
@@ -61,7 +61,7 @@ test('[P12.756] a topic, a parameter or a token that names another account reach
   for (const role of ['client', 'gateway'] as const) expect(await framesUntilSeen(devicesOfB[role], role)).toEqual([]);
 });
 
-test('[P12.757] an operator who acts on one account by ids of another changes nothing in the other', async () => {
+test('[P12.33] an operator who acts on one account by ids of another changes nothing in the other', async () => {
   await accountA('A');
   const { devicesOfB } = await accountB('A');
   const object = env.ACCOUNT.getByName(accountObjectName(ids.account));
@@ -81,7 +81,7 @@ test('[P12.757] an operator who acts on one account by ids of another changes no
   }
 });
 
-test('[P12.758] a device that floods or sends what is too large is closed, and the other account goes on in the same frames', async () => {
+test('[P12.34] a device that floods or sends what is too large is closed, and the other account goes on in the same frames', async () => {
   const { client, gateway } = await accountA('A');
   const { devicesOfB, refOfB } = await accountB('A');
   client.send('x'.repeat(65 * 1024));

@@ -6,7 +6,7 @@ const address = '203.0.113.7';
 const limiter = () => new ConnectLimiter(parseConnectLimits(undefined));
 const times = (count: number, take: () => number) => Array.from({ length: count }, take);
 
-test('[P15.714] one token at one address connects five times at once, then once a second', () => {
+test('[P15.64] one token at one address connects five times at once, then once a second', () => {
   const limits = limiter();
   const take = (now: number) => limits.takeToken(address, 'a', now);
   expect(times(6, () => take(0))).toEqual([0, 0, 0, 0, 0, 1]);
@@ -15,7 +15,7 @@ test('[P15.714] one token at one address connects five times at once, then once 
   expect(times(6, () => take(100_000)).filter((wait) => wait === 0)).toHaveLength(5);
 });
 
-test('[P15.715] one address connects twenty times a second, and an IPv6 network of 64 bits counts as one', () => {
+test('[P15.65] one address connects twenty times a second, and an IPv6 network of 64 bits counts as one', () => {
   const limits = limiter();
   const take = (from: string | null) => limits.takeAddress(from, 0);
   expect(times(21, () => take(address)).filter((wait) => wait > 0)).toEqual([0.05]);
@@ -25,7 +25,7 @@ test('[P15.715] one address connects twenty times a second, and an IPv6 network 
   expect(times(21, () => take(null)).filter((wait) => wait > 0)).toHaveLength(1);
 });
 
-test('[P15.716] what is remembered of connects is bounded: what was used longest ago is forgotten', () => {
+test('[P15.66] what is remembered of connects is bounded: what was used longest ago is forgotten', () => {
   const limits = limiter();
   const spent = () => limits.takeToken(address, 'spent', 0) > 0;
   times(5, () => limits.takeToken(address, 'spent', 0));

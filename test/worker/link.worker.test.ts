@@ -9,7 +9,7 @@ import type { Role } from '../../protocol/roles.ts';
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }));
 afterEach(() => void vi.useRealTimers());
 
-test('[P15.710] an edge asks a device to connect anew after 12 hours, give or take a tenth', async () => {
+test('[P15.60] an edge asks a device to connect anew after 12 hours, give or take a tenth', async () => {
   for (const [chance, hours] of [
     [0, 10.8],
     [0.5, 12],
@@ -25,7 +25,7 @@ test('[P15.710] an edge asks a device to connect anew after 12 hours, give or ta
   }
 });
 
-test('[P15.711] a device that is silent for longer than its role and program may be is closed, and its account is told', async () => {
+test('[P15.61] a device that is silent for longer than its role and program may be is closed, and its account is told', async () => {
   for (const [role, program, ms] of [
     ['client', 'connlib', 307_000],
     ['client', 'headless-client', 37_000],
@@ -41,7 +41,7 @@ test('[P15.711] a device that is silent for longer than its role and program may
   }
 });
 
-test('[P15.717] a device that does not read is closed once 4 MiB were sent since its last frame', async () => {
+test('[P15.67] a device that does not read is closed once 4 MiB were sent since its last frame', async () => {
   const { device, object } = linked('client');
   const frame = 'x'.repeat(1024 * 1024);
   for (let sent = 0; sent < unreadLengthMax; sent += frame.length) object.send(`=${frame}`);
@@ -53,7 +53,7 @@ test('[P15.717] a device that does not read is closed once 4 MiB were sent since
   expect(await object.closed).toMatchObject({ code: 1008 });
 });
 
-test('[P15.718] a device that sends faster than it may is closed, and what it sent before is answered', async () => {
+test('[P15.68] a device that sends faster than it may is closed, and what it sent before is answered', async () => {
   const { device, object } = linked('client');
   const { burst } = frameRates.client;
   for (let i = 0; i < burst; i += 1) device.send(heartbeatFrame);

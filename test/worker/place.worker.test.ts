@@ -11,13 +11,13 @@ import { dial, token } from './device.ts';
 
 afterEach(async () => await reset());
 
-test('[P12.745] an object is asked for in its jurisdiction, or with its hint, and a name that is neither says nothing', () => {
+test('[P12.26] an object is asked for in its jurisdiction, or with its hint, and a name that is neither says nothing', () => {
   for (const place of locationHints) expect(askedFor(place)).toEqual([`getByName {"locationHint":"${place}"}`]);
   for (const place of jurisdictions) expect(askedFor(place)).toEqual([`jurisdiction ${place}`, 'getByName']);
   for (const place of [null, 'atlantis']) expect(askedFor(place)).toEqual(['getByName {}']);
 });
 
-test('[P12.746] the place travels in tokens and in deliveries, and asking for a jurisdiction that is not there fails closed', async () => {
+test('[P12.27] the place travels in tokens and in deliveries, and asking for a jurisdiction that is not there fails closed', async () => {
   const told: string[] = [];
   const ACCOUNT = noting(told);
   await accountObject(ACCOUNT, ids.account, 'weur').deliver(snapshotDelivery(100));

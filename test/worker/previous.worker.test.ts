@@ -15,7 +15,7 @@ const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
 
 afterEach(async () => await reset());
 
-test('[P5.750] an object takes up what the version before has stored, and the sockets that it had accepted', async () => {
+test('[P5.71] an object takes up what the version before has stored, and the sockets that it had accepted', async () => {
   await storePrevious();
   const [clientHello, gatewayHello] = previous.hellos;
   const client = await dialAsEdge(clientHello);
@@ -38,7 +38,7 @@ test('[P5.750] an object takes up what the version before has stored, and the so
   expect(await gateway.next()).toMatch(new RegExp(`^=.*"init".*"authorizations":\\[\\{"client_id":"${ids.client}"`));
 });
 
-test('[P2.751] deliveries of the version before are applied', async () => {
+test('[P2.42] deliveries of the version before are applied', async () => {
   const [snapshot, commits] = previous.deliveries;
   expect(await account().deliver(v.parse(delivery, snapshot))).toMatchObject({ type: 'applied' });
   expect(await account().deliver(v.parse(delivery, commits))).toMatchObject({

@@ -21,7 +21,7 @@ const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
 
 afterEach(async () => await reset());
 
-test('[P4.700] an object that is reset with 1,000 devices connected closes none of them, and serves all of them again', async () => {
+test('[P4.26] an object that is reset with 1,000 devices connected closes none of them, and serves all of them again', async () => {
   const count = 1000;
   const clients = Array.from({ length: count - 1 }, (_, i) => ({
     id: id('many', i),
@@ -51,7 +51,7 @@ test('[P4.700] an object that is reset with 1,000 devices connected closes none 
   expect(closed).toEqual([]);
 }, 120_000);
 
-test('[P4.701] an object that wakes without its sockets in memory takes messages of all of them as before', async () => {
+test('[P4.27] an object that wakes without its sockets in memory takes messages of all of them as before', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');
@@ -60,7 +60,7 @@ test('[P4.701] an object that wakes without its sockets in memory takes messages
   expect((await gateway.frame()).event).toBe('authorize_flow');
 });
 
-test('[P10.702] a gateway whose edge has been silent is not chosen, and its edge may dial again', async () => {
+test('[P10.14] a gateway whose edge has been silent is not chosen, and its edge may dial again', async () => {
   await account().deliver(snapshotDelivery(100));
   const gateway = await dialAsEdge(gatewayHello());
   gateway.send({ type: 'joined' });
@@ -73,7 +73,7 @@ test('[P10.702] a gateway whose edge has been silent is not chosen, and its edge
   expect((await gateway.closed).code).toBe(1012);
 });
 
-test('[P15.707] an alarm drops sessions whose edge has been silent, and leaves those of edges that send no probes', async () => {
+test('[P15.57] an alarm drops sessions whose edge has been silent, and leaves those of edges that send no probes', async () => {
   await account().deliver(snapshotDelivery(100));
   const client = await dialAsEdge(clientHello());
   const gateway = await dialAsEdge(gatewayHello({ version: 1 }));
@@ -85,7 +85,7 @@ test('[P15.707] an alarm drops sessions whose edge has been silent, and leaves t
   gateway.close();
 });
 
-test('[P15.708] edges older than the version before are told to close their devices, spread over ten minutes', async () => {
+test('[P15.58] edges older than the version before are told to close their devices, spread over ten minutes', async () => {
   await account().deliver(snapshotDelivery(100));
   const client = await dialAsEdge(clientHello());
   const gateway = await dialAsEdge(gatewayHello());
@@ -99,7 +99,7 @@ test('[P15.708] edges older than the version before are told to close their devi
   expect(await account().status()).toMatchObject({ clients: 0, gateways: 0 });
 });
 
-test('[P15.709] an object says how far to spread redials, and reads a Hello of a later version as far as it knows it', async () => {
+test('[P15.59] an object says how far to spread redials, and reads a Hello of a later version as far as it knows it', async () => {
   await account().deliver(snapshotDelivery(100));
   const answer = await askAsEdge(clientHello({ version: 7 }));
   expect(JSON.parse(answer.headers.get(welcomeHeader) ?? '')).toEqual({ version: linkVersion, redialMs: 1000 });

@@ -49,7 +49,7 @@ async function deliverShared(): Promise<void> {
   await nobody().deliver(snapshotDelivery(100, rows, { account: sharedAccountId }));
 }
 
-test("[P9.813] an account's own relay is in every init, and its restart under another secret reaches devices at once", async () => {
+test("[P9.31] an account's own relay is in every init, and its restart under another secret reaches devices at once", async () => {
   await account().deliver(snapshotDelivery(100, relayRows()));
   await joinRelay(ids.account);
   const { device, init } = await join('client', { of: 'B' });
@@ -62,7 +62,7 @@ test("[P9.813] an account's own relay is in every init, and its restart under an
   });
 });
 
-test('[P9.814] shared relays are in the first init of an account that never heard of them, and changes reach it', async () => {
+test('[P9.32] shared relays are in the first init of an account that never heard of them, and changes reach it', async () => {
   await deliverShared();
   const relay = await joinRelay(sharedAccountId);
   await expect.poll(async () => (await hub().status()).relays).toBe(1);
@@ -76,7 +76,7 @@ test('[P9.814] shared relays are in the first init of an account that never hear
   relay.close();
 });
 
-test('[P9.815] an account asleep is told of a change, and one without devices is told of none until it asks again', async () => {
+test('[P9.33] an account asleep is told of a change, and one without devices is told of none until it asks again', async () => {
   await deliverShared();
   await joinRelay(sharedAccountId);
   await expect.poll(async () => (await hub().status()).relays).toBe(1);
@@ -99,7 +99,7 @@ test('[P9.815] an account asleep is told of a change, and one without devices is
   await expect.poll(async () => (await hub().status()).leases).toBe(1);
 });
 
-test('[P5.803] before its rows have come the object that stands for no account admits no relay', async () => {
+test('[P5.75] before its rows have come the object that stands for no account admits no relay', async () => {
   const refused = await dialRelay(sharedAccountId);
   expect([refused.status, refused.headers.has('retry-after')]).toEqual([503, true]);
   await deliverShared();
@@ -108,7 +108,7 @@ test('[P5.803] before its rows have come the object that stands for no account a
   expect((await dialRelay(ids.account)).status).toBe(503);
 });
 
-test('[P15.805] a relay without an address, or with a wrong port, is refused with 400, and a join without a secret with an error', async () => {
+test('[P15.85] a relay without an address, or with a wrong port, is refused with 400, and a join without a secret with an error', async () => {
   await account().deliver(snapshotDelivery(100, relayRows()));
   for (const query of [{ ipv4: '' }, { ipv4: 'example.org' }, { port: '0' }, { port: 'x' }, { ipv6: '[::1]' }]) {
     const response = await dialRelay(ids.account, query);

@@ -21,7 +21,7 @@ const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
 
 afterEach(async () => await reset());
 
-test('[P15.752] the object does not run while 50 devices heartbeat, and a message, a commit and an alarm find all as it was', async () => {
+test('[P15.74] the object does not run while 50 devices heartbeat, and a message, a commit and an alarm find all as it was', async () => {
   const { clients, gateway } = await fifty();
   const [first] = clients;
   await heartbeatAsleep([gateway, ...clients]);
@@ -49,7 +49,7 @@ test('[P15.752] the object does not run while 50 devices heartbeat, and a messag
   for (const client of clients) expect((await client.frame()).event).toBe('disconnect');
 });
 
-test('[P7.753] an object that is reset between any two frames of the life of a flow forgets nothing that it has told', async () => {
+test('[P7.37] an object that is reset between any two frames of the life of a flow forgets nothing that it has told', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');

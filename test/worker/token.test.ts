@@ -23,7 +23,7 @@ test('[P5.17] a token verifies under any of the keys in force and comes back as 
   expect(verifyToken(signToken(token, key), other === undefined ? [] : [other])).toBeNull();
 });
 
-test('[P5.743] a token of the version before, which names no place, is read as one that lives anywhere', () => {
+test('[P5.69] a token of the version before, which names no place, is read as one that lives anywhere', () => {
   const { type, accountId: account, tokenId: tokenOf, issuedAtSeconds, secret } = token;
   const head = `drawbridge.a.${encoded([type, account, tokenOf, issuedAtSeconds, secret])}`;
   const signature = createHmac('sha256', key.secret).update(head).digest('base64url');
@@ -34,7 +34,7 @@ test('[P5.743] a token of the version before, which names no place, is read as o
   });
 });
 
-test('[P5.744] keys rotate: while two are in force tokens of both are read, and one that is taken away reads none', () => {
+test('[P5.70] keys rotate: while two are in force tokens of both are read, and one that is taken away reads none', () => {
   const [older, newer] = [key, other ?? key];
   const [before, after] = [signToken(token, older), signToken(token, newer)];
   expect([older, newer].map(({ id: name }) => name)).toEqual(['a', 'b']);

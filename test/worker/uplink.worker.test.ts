@@ -14,7 +14,7 @@ afterEach(() => void vi.useRealTimers());
 
 const redialMs = 4000;
 
-test('[P15.701] when the inner socket is lost, the edge dials again within the window that the object gave', async () => {
+test('[P15.52] when the inner socket is lost, the edge dials again within the window that the object gave', async () => {
   const { ends, texts, dials, events } = uplink();
   ends[0]?.close();
   await lost();
@@ -27,7 +27,7 @@ test('[P15.701] when the inner socket is lost, the edge dials again within the w
   expect([1, 200, 1000, 4000, 30_000].map(redialMsFor)).toEqual([1000, 1000, 5000, 20_000, 20_000]);
 });
 
-test('[P15.702] two probes in a row without an answer make the edge dial again, and whatever arrives counts as an answer', async () => {
+test('[P15.53] two probes in a row without an answer make the edge dial again, and whatever arrives counts as an answer', async () => {
   const { up, ends, dials } = uplink();
   const [end] = ends;
   const interval = async () => await vi.advanceTimersByTimeAsync(probeMsByRole.client);
@@ -46,7 +46,7 @@ test('[P15.702] two probes in a row without an answer make the edge dial again, 
   expect([up.isUp, dials.count]).toEqual([true, 1]);
 });
 
-test('[P15.703] an object that does not know of probes is not probed', async () => {
+test('[P15.54] an object that does not know of probes is not probed', async () => {
   const { up, ends, dials } = uplink([], { version: 1, redialMs });
   await vi.advanceTimersByTimeAsync(10 * probeMsByRole.client);
   expect([up.isUp, dials.count]).toEqual([true, 0]);
@@ -54,7 +54,7 @@ test('[P15.703] an object that does not know of probes is not probed', async () 
   expect(await ends[0]?.next()).toBe('last');
 });
 
-test('[P15.704] what a device sends while its account is away waits in order, and beyond the bound the device is closed', async () => {
+test('[P15.55] what a device sends while its account is away waits in order, and beyond the bound the device is closed', async () => {
   const { up, ends, events, overs } = uplink();
   ends[0]?.close();
   await lost();
@@ -79,7 +79,7 @@ test('[P15.704] what a device sends while its account is away waits in order, an
   expect(other.overs).toMatchObject([{ code: 1013 }]);
 });
 
-test('[P15.705] a device whose account stays away is closed after 30 seconds, and a dial that succeeds later is undone', async () => {
+test('[P15.56] a device whose account stays away is closed after 30 seconds, and a dial that succeeds later is undone', async () => {
   const late = Promise.withResolvers<Dialled>();
   const { ends, overs, dials, admitted } = uplink([async () => await late.promise]);
   ends[0]?.close();
@@ -93,7 +93,7 @@ test('[P15.705] a device whose account stays away is closed after 30 seconds, an
   expect(vi.getTimerCount()).toBe(0);
 });
 
-test('[P5.706] a redial that is refused for good ends the device, signed out on 401 alone; any other refusal is tried again', async () => {
+test('[P5.58] a redial that is refused for good ends the device, signed out on 401 alone; any other refusal is tried again', async () => {
   const refused = (code: RefusalCode) => async (): Promise<Dialled> =>
     await Promise.resolve({ type: 'refused', refusal: refusalOf(code) });
   const failing = async () => await Promise.reject(new Error('unreachable'));
