@@ -1,6 +1,7 @@
 // Which relays a device is told of, and when it is told again. What it was told last is kept with its session, so a change says
 // only what is different: a relay that is still there is never named as gone.
 import { chooseRelays } from './relays.ts';
+import { noRelaysTold } from './state.ts';
 import { fixedExpirySeconds, relayEntries } from './relay-credentials.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import { tokenExpiry } from './expiry.ts';
@@ -77,7 +78,10 @@ function viewOf(state: State, session: Session, relays: readonly RelayEntry[], e
   const expiresAt = expiryFor(state, session);
   return {
     // The rest of what is told follows from the id, which stands for the relay's secret, and the session's key.
-    told: relays.map(({ id, ipv4, ipv6, port }) => ({ id, mark: [ipv4, ipv6, port, expiresAt].join(' ') })),
+    told:
+      relays.length === 0
+        ? noRelaysTold
+        : relays.map(({ id, ipv4, ipv6, port }) => ({ id, mark: [ipv4, ipv6, port, expiresAt].join(' ') })),
     entries: () => relays.flatMap((entry) => relayEntries(entry, session.publicKey, expiresAt, env.hashes)),
   };
 }

@@ -4,7 +4,7 @@
 //      └──▶ refused
 //
 // The newest connection of a device wins, by the time it connected at the edge.
-import { accountOf } from './state.ts';
+import { accountOf, noRelaysTold } from './state.ts';
 import { areRelaysKnown, relaysForInit } from './relay-views.ts';
 import { isProviderEnabled } from './access.ts';
 import { isValidToken } from './token.ts';
@@ -55,7 +55,7 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   if (older !== undefined && !takeReplacement(state, older, found)) return refuse('device_cloned');
   if (older !== undefined) endSession(state, older, 'superseded', effects);
   // The same key is the same process, which still has the relays that it was told of.
-  const relays = older?.publicKey === found.publicKey ? older.relays : [];
+  const relays = older?.publicKey === found.publicKey ? older.relays : noRelaysTold;
   const admitted = { ...found, relays, revision: noteSessions(state) };
   holdSession(state, admitted);
   effects.saves.push({ type: 'put-session', session: admitted });
@@ -263,7 +263,7 @@ function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Ses
     program: hello.program,
     socketVersion: hello.socketVersion,
     iceless: false,
-    relays: [],
+    relays: noRelaysTold,
     waitsUntil: null,
     remoteIp: hello.remoteIp,
     region: hello.region,
@@ -277,9 +277,9 @@ function sessionOf(state: State, id: string, hello: Hello, token: TokenRow): Ses
   if (hello.role === 'client') {
     const { actor_id: actorId } = token;
     const deviceId = state.tables.clientByExternalId.get(`${actorId}/${hello.externalId}`);
-    return actorId === null || deviceId === undefined ? null : { role: 'client', ...facts, deviceId, actorId };
+    return actorId === null || deviceId === undefined ? null : { ...facts, role: 'client', deviceId, actorId };
   }
   const { gateway_group_id: siteId } = token;
   const deviceId = state.tables.gatewayByExternalId.get(`${siteId}/${hello.externalId}`);
-  return siteId === null || deviceId === undefined ? null : { role: 'gateway', ...facts, deviceId, siteId };
+  return siteId === null || deviceId === undefined ? null : { ...facts, role: 'gateway', deviceId, siteId };
 }

@@ -59,6 +59,9 @@ export const session = v.variant('role', [
   v.object({ role: v.literal('gateway'), ...sessionFacts, deviceId: ids.gatewayId, siteId: ids.siteId }),
 ]);
 export type Session = v.InferOutput<typeof session>;
+/** Shared by every session that was told of no relay; nothing is ever added to the list of a session. */
+export const noRelaysTold: Session['relays'] = [];
+
 export type ClientSession = Extract<Session, { role: 'client' }>;
 export type GatewaySession = Extract<Session, { role: 'gateway' }>;
 

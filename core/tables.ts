@@ -209,7 +209,8 @@ function index(tables: Tables, entry: TypedRow, isThere: boolean): void {
       return;
     case 'clients':
       pair(tables.clientsOfActor, entry.row.actor_id, entry.row.id, isThere);
-      name(tables.clientByExternalId, `${entry.row.actor_id}/${entry.row.external_id}`, entry.row.id, isThere);
+      // Joined, the key is one flat string; from a template it would keep the ropes that it was made of.
+      name(tables.clientByExternalId, [entry.row.actor_id, entry.row.external_id].join('/'), entry.row.id, isThere);
       nameAddresses(tables, entry.row, isThere);
       return;
     case 'gateways':
