@@ -2,6 +2,7 @@
 // in workerd, .e2e.test.ts with every part running as a process of its own.
 import { cloudflareTest } from '@cloudflare/vitest-plugin';
 import { ClosingLine } from './test/closing-line.ts';
+import { availableParallelism } from 'node:os';
 import { defineConfig } from 'vitest/config';
 
 // Limits for what has gone wrong, not for what is slow: a busy machine must not fail a test.
@@ -14,6 +15,8 @@ process.env['CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_EDGE_DATABASE'] ??=
 
 export default defineConfig({
   test: {
+    // Files that drive other processes mostly wait for them, so there is one more at work than there are cores.
+    maxWorkers: Math.min(availableParallelism() + 1, 8),
     silent: 'passed-only',
     reporters: ['default', new ClosingLine()],
     projects: [

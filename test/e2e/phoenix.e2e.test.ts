@@ -20,7 +20,8 @@ test('[P10.7] the official Phoenix client joins, heartbeats, gets a flow, and lo
   const gateway = await startGateway({ url, ...account.gateway, name: 'Rack 1' });
   const socket = new Socket(`${url.replace('http', 'ws')}/client`, {
     vsn: '1.0.0',
-    heartbeatIntervalMs: 50,
+    // It gives the socket up when a heartbeat has no answer by the time of the next.
+    heartbeatIntervalMs: 2_000,
     encode: (message, send) => void send(JSON.stringify(message)),
     decode: (text, receive) => void receive(JSON.parse(text)),
     params: {
