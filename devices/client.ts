@@ -25,8 +25,14 @@ const presence = v.object({ disconnected_ids: v.array(v.string()), connected: v.
 
 type Beliefs = { readonly resources: Set<string>; readonly relays: Set<string>; readonly connected: Set<string> };
 
-export async function startClient(options: Omit<DeviceOptions, 'role' | 'joinPayload'>): Promise<Client> {
-  const beliefs = { resources: new Set<string>(), relays: new Set<string>(), connected: new Set<string>() };
+export type ClientOptions = Omit<DeviceOptions, 'role' | 'joinPayload'> & {
+  /** What it was connected to when its last socket ended: its process goes on. */
+  readonly connected?: ReadonlySet<string>;
+};
+
+export async function startClient(options: ClientOptions): Promise<Client> {
+  const connected = new Set(options.connected);
+  const beliefs = { resources: new Set<string>(), relays: new Set<string>(), connected };
   let device: Device | null = null;
   const onFrame = (frame: DeviceFrame) => {
     if (device !== null) react(device, beliefs, frame);

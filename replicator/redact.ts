@@ -32,6 +32,7 @@ const shownColumns: Readonly<Record<TableName, Readonly<Record<string, Shown>>>>
     'actor_id',
     'identity_id',
     'gateway_group_id',
+    'relay_group_id',
     'expires_at',
     'inserted_at',
   ),

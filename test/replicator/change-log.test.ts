@@ -34,7 +34,10 @@ test('[P5.40][D16] a column that is not known to be harmless is redacted before 
   log.add(
     transaction({
       changes: [
-        [A, { op: 'insert', seq: 0, table: 'tokens', new: { id: '1', name: 'laptop', ...secrets } }],
+        [
+          A,
+          { op: 'insert', seq: 0, table: 'tokens', new: { id: '1', name: 'laptop', relay_group_id: '2', ...secrets } },
+        ],
         [A, { op: 'update', seq: 1, table: 'clients', old: { psk_base: '\\x5334' }, new: { psk_base: '\\x5335' } }],
         [A, { op: 'delete', seq: 2, table: 'gateways', old: { constructor: 's6', psk_base: 's7' } }],
       ],
@@ -48,6 +51,7 @@ test('[P5.40][D16] a column that is not known to be harmless is redacted before 
       {
         id: '1',
         name: 'laptop',
+        relay_group_id: '2',
         secret_salt: '[redacted]',
         secret_hash: '[redacted]',
         later_column: '[redacted]',

@@ -1,6 +1,6 @@
 // A whole system to be hurt: Postgres, worker and replicator as processes that are killed and started alone, with a proxy on
-// each of the replicator's two ways. After any treatment the rows at the edge must equal the tables, and the change log the
-// record that triggers have kept.
+// each of the replicator's two ways. After any treatment the rows at the edge must equal the tables, the change log the record
+// that triggers have kept, and every watched device must have and let pass what the oracle says.
 import { EventEmitter, on } from 'node:events';
 import { setTimeout as delay } from 'node:timers/promises';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -22,6 +22,7 @@ import { clientConfig } from '../../replicator/connection.ts';
 import { composeSteering } from '../../replicator/steering.ts';
 import { randomFrom, startLoad, type Load } from './load.ts';
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+import { accessEdits, startWatched } from './watched.ts';
 import { processGone } from './processes.ts';
 import { changedAccounts, differences, installWitness, markEnd, missing, start, type Mark } from './witness.ts';
 
@@ -80,11 +81,14 @@ export async function startChaos(options: { readonly accounts: number }): Promis
     lines.push(`${part}: ${line}`);
     events.emit('line', line);
   };
-  const shared = { DRAWBRIDGE_TOKEN_KEYS: `test:${'t'.repeat(32)}`, DRAWBRIDGE_INGEST_KEY: ingestKey };
+  const tokenKeys = `test:${'t'.repeat(32)}`;
+  const shared = { DRAWBRIDGE_TOKEN_KEYS: tokenKeys, DRAWBRIDGE_INGEST_KEY: ingestKey };
+  const edgeUrl = await setRolePassword(url, 'drawbridge_edge', 'secret');
   const parts = new Map<Victim, Part>();
   const begin = {
     async worker() {
-      const env = { ...shared, PORT: String(workerPort), DRAWBRIDGE_WORKER_STATE: join(directory, 'worker') };
+      const state = join(directory, 'worker');
+      const env = { ...shared, PORT: String(workerPort), DRAWBRIDGE_WORKER_STATE: state, EDGE_DATABASE_URL: edgeUrl };
       const { part, ready } = await startWorkerPart({ env, onLine });
       workerPort = Number(new URL(ready).port);
       parts.set('worker', part);
@@ -109,13 +113,16 @@ export async function startChaos(options: { readonly accounts: number }): Promis
 
   let mark: Mark = start;
   const accounts = await prepare(url, options.accounts);
+  const workerUrl = () => `http://127.0.0.1:${workerPort}`;
+  const watched = await startWatched({ url, tokenKeys, workerUrl });
+  stops.push(watched.stop);
   return {
     databaseProxy,
     workerProxy,
     accounts,
     url,
     lines,
-    load: (seed, writers = 3) => startLoad({ url, seed, writers, accounts }),
+    load: (seed, writers = 3) => startLoads(url, seed, writers, accounts, watched.accounts),
     async resync(account) {
       const message = { type: 'resync', account: v.parse(accountId, account), at: Date.now() } as const;
       const client = new pg.Client({ connectionString: url });
@@ -138,9 +145,9 @@ export async function startChaos(options: { readonly accounts: number }): Promis
     },
     revive: async (victim) => await begin[victim](),
     async settle() {
-      const found = await settle(url, () => `http://127.0.0.1:${workerPort}`, mark);
+      const found = await settle(url, workerUrl, mark);
       mark = found.mark;
-      return found.differences;
+      return [...found.differences, ...(await watched.check())];
     },
     healing: () =>
       lines.filter(
@@ -153,6 +160,19 @@ export async function startChaos(options: { readonly accounts: number }): Promis
     },
     async stop() {
       for (const stop of stops.toReversed()) await stop();
+    },
+  };
+}
+
+/** Edits of any row of some accounts, and of what the devices of watched accounts may reach. */
+function startLoads(url: string, seed: number, writers: number, accounts: string[], watched: string[]): Load {
+  const any = startLoad({ url, seed, writers, accounts });
+  const access = startLoad({ url, seed: seed + 1, writers: 1, accounts: watched, edits: accessEdits });
+  return {
+    count: () => any.count() + access.count(),
+    commits: async (more) => void (await Promise.all([any.commits(more), access.commits(more)])),
+    async stop() {
+      await Promise.all([any.stop(), access.stop()]);
     },
   };
 }

@@ -18,10 +18,14 @@ export type LoadOptions = {
   readonly writers: number;
   /** Kept up to date where an account is replaced. */
   readonly accounts: string[];
+  /** In place of those here, which replace accounts too. */
+  readonly edits?: readonly Edit[];
 };
 
 /** One edit of account $1; $2 is a random text, by which rows are chosen too. */
-const edits: readonly (readonly [weight: number, sql: string])[] = [
+export type Edit = readonly [weight: number, sql: string];
+
+const anyEdits: readonly Edit[] = [
   [6, `insert into actors (account_id, type, name) values ($1, 'service_account', $2)`],
   [8, `update actors set name = $2 where id = (${anyOf('actors')})`],
   [3, `delete from actors where id = (${anyOf('actors')})`],
@@ -69,14 +73,21 @@ const edits: readonly (readonly [weight: number, sql: string])[] = [
     `insert into actors (account_id, type, name) select $1, 'service_account', $2 || n from generate_series(1, 200) n`,
   ],
   [1, `delete from actors where account_id = $1 and name ~ '\\d{2,}$'`],
-  [0.2, `truncate actor_group_memberships`],
+  // Those of anchors are there again in the same commit, so nothing may happen to them.
+  [
+    0.2,
+    `truncate actor_group_memberships;
+     insert into actor_group_memberships (account_id, actor_id, group_id)
+       select a.account_id, a.id, g.id from actors a join actor_groups g on g.account_id = a.account_id
+        where a.name = 'anchor' and g.name = 'anchor'`,
+  ],
 ];
 
 function anyOf(table: string): string {
   return `select id from ${table} where account_id = $1 order by md5(id::text || $2) limit 1`;
 }
 
-export function startLoad({ url, seed, writers, accounts }: LoadOptions): Load {
+export function startLoad({ url, seed, writers, accounts, edits }: LoadOptions): Load {
   const events = new EventEmitter();
   const state = { count: 0, isStopped: false };
   const committed = (): void => {
@@ -101,7 +112,7 @@ export function startLoad({ url, seed, writers, accounts }: LoadOptions): Load {
         await client.connect();
         // The first writer keeps some transactions open while the others commit.
         const linger = index === 0 && writers > 1 ? async () => await commits(8) : null;
-        while (!state.isStopped) await transact(client, { random, accounts, committed, linger });
+        while (!state.isStopped) await transact(client, { random, accounts, edits, committed, linger });
       } catch (error) {
         if (!isOfConnection(error)) throw error;
       } finally {
@@ -129,21 +140,22 @@ export function startLoad({ url, seed, writers, accounts }: LoadOptions): Load {
 type Writer = {
   readonly random: () => number;
   readonly accounts: string[];
+  readonly edits: readonly Edit[] | undefined;
   readonly committed: () => void;
   readonly linger: (() => Promise<void>) | null;
 };
 
-async function transact(client: Client, { random, accounts, committed, linger }: Writer): Promise<void> {
+async function transact(client: Client, { random, accounts, edits, committed, linger }: Writer): Promise<void> {
   const pick = (): string => accounts[Math.floor(random() * accounts.length)] ?? '';
   const account = pick();
   try {
     await client.query('begin');
-    if (random() < 0.02) await replaceAccount(client, accounts, account);
+    if (edits === undefined && random() < 0.02) await replaceAccount(client, accounts, account);
     const statements = 1 + Math.floor(random() * 4);
     for (let n = 0; n < statements; n += 1) {
       const isUndone = random() < 0.1;
       if (isUndone) await client.query('savepoint before');
-      await edit(client, random, random() < 0.1 ? pick() : account);
+      await edit(client, edits ?? anyEdits, random, random() < 0.1 ? pick() : account);
       if (isUndone) await client.query('rollback to before');
     }
     if (linger !== null && random() < 0.2) await linger();
@@ -155,7 +167,7 @@ async function transact(client: Client, { random, accounts, committed, linger }:
   }
 }
 
-async function edit(client: Client, random: () => number, account: string): Promise<void> {
+async function edit(client: Client, edits: readonly Edit[], random: () => number, account: string): Promise<void> {
   let at = random() * edits.reduce((sum, [weight]) => sum + weight, 0);
   const [, sql] = edits.find(([weight]) => (at -= weight) < 0) ?? [0, 'select $1, $2'];
   const values = sql.includes('$2')
