@@ -15,6 +15,9 @@ const verdicts = {
   offline: 'DENIED (offline): nothing can carry a flow.',
 } as const;
 
+const lostVerification =
+  'no: it connected with other hardware than its row has, which Postgres is still to be told. Verify it again after that.';
+
 export function renderExplanation(answer: ExplainAnswer, asked: Asked): string {
   const { verdict, missing, at, position, policies, policiesTotal } = answer;
   const name = nameOf(asked.names);
@@ -80,7 +83,7 @@ const sources: Readonly<Record<Source, string>> = {
 };
 
 function factLines({ facts, connection }: ExplainAnswer, name: (id: string) => string): string[] {
-  const { token, remoteIp, region, provider, isVerified, version } = facts;
+  const { token, remoteIp, region, provider, isVerified, isVerificationLost, version } = facts;
   const tokenText =
     token.id === null
       ? 'none: its actor holds no client token'
@@ -94,7 +97,7 @@ function factLines({ facts, connection }: ExplainAnswer, name: (id: string) => s
     `  address     ${valueOf(remoteIp, 'remote_ip')}`,
     `  region      ${valueOf(region, 'remote_ip_location_region')}`,
     `  provider    ${provider === null ? 'none: the token has no identity of a provider' : `${name(provider.id)}${provider.isEnabled ? '' : ', disabled'}`}`,
-    `  verified    ${isVerified ? 'yes' : 'no'}`,
+    `  verified    ${isVerified ? 'yes' : isVerificationLost ? lostVerification : 'no'}`,
     `  version     ${version === null ? 'unknown: every gateway counts as compatible' : printable(version)}`,
   ];
 }

@@ -5,6 +5,7 @@
 // facts that are known, a resource without a site grant nothing.
 import { accountOf } from './state.ts';
 import { isHeld } from './holds.ts';
+import { isVerificationLost } from './reconnection.ts';
 import { compileConditions, evaluate } from './condition.ts';
 import { groupsOf, membershipOf } from './memberships.ts';
 import { partners } from './tables.ts';
@@ -161,7 +162,7 @@ export function factsOf(state: State, { clientId, tokenId, remoteIp, region }: S
     remoteIp,
     region,
     providerId: identity?.provider_id ?? null,
-    isVerified: client !== undefined && client.verified_at !== null,
+    isVerified: client !== undefined && client.verified_at !== null && !isVerificationLost(state, clientId),
   };
 }
 

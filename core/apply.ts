@@ -3,7 +3,7 @@
 import * as v from 'valibot';
 import { clear, held, isUnreadable, keysHeld, put, putUnreadable, readRow, remove, rowKey } from './tables.ts';
 import { touch } from './touched.ts';
-import { evictColliding, forgetRegistrations, showRegistration } from './registration.ts';
+import { evictColliding, forgetRegistration, forgetRegistrations, showRegistration } from './registration.ts';
 import { ledgerTable, tableNames } from '../protocol/tables.ts';
 import { flowId } from '../protocol/ids.ts';
 import { unreachable } from '../protocol/assert.ts';
@@ -36,7 +36,7 @@ export function applyRows(
     for (const row of rows[table] ?? []) {
       const key = keyOf(table, row);
       keys.add(`${table}/${key}`);
-      showRegistration(tables, key, effects);
+      showRegistration(tables, key, row, touched, effects);
       putWireRow(tables, table, key, row, touched, effects);
     }
   }
@@ -60,7 +60,7 @@ function applyChange(tables: Tables, change: Change, touched: Touched, effects: 
   switch (change.op) {
     case 'insert': {
       const key = keyOf(table, change.new);
-      const isAwaited = showRegistration(tables, key, effects);
+      const isAwaited = showRegistration(tables, key, change.new, touched, effects);
       if (!isAwaited && held(tables, table, key) !== null)
         throw new Divergence(`${table}: an inserted row was held already`);
       putWireRow(tables, table, key, change.new, touched, effects);
@@ -69,6 +69,7 @@ function applyChange(tables: Tables, change: Change, touched: Touched, effects: 
     case 'update': {
       const key = keyOf(table, change.old);
       expectHeld(tables, table, key, change.old);
+      showRegistration(tables, key, change.new, touched, effects);
       putWireRow(tables, table, key, change.new, touched, effects);
       return;
     }
@@ -122,6 +123,7 @@ function putWireRow(
 }
 
 function removeRow(tables: Tables, table: TableName, key: string, touched: Touched, effects: Effects): void {
+  forgetRegistration(tables, key, effects);
   const removed = remove(tables, table, key);
   if (removed !== null) touchBefore(touched, removed);
   effects.saves.push({ type: 'delete-row', table, key });

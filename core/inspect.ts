@@ -9,6 +9,7 @@ import { authorize } from './authorize.ts';
 import { explain } from './explain.ts';
 import { grantsOfClient, liveGrant } from './grants.ts';
 import { isHeld } from './holds.ts';
+import { isVerificationLost } from './reconnection.ts';
 import { isCompatible } from './compatible.ts';
 import { partners } from './tables.ts';
 import { refusalOf } from '../protocol/reasons.ts';
@@ -263,6 +264,7 @@ function knownFacts(state: State, { client, sources }: Known): ExplainAnswer['fa
     region: { value: region, source: sources.region },
     provider: provider === undefined ? null : { id: provider.id, isEnabled: provider.disabled_at === null },
     isVerified,
+    isVerificationLost: isVerificationLost(state, client.deviceId),
     version: deviceVersion,
   };
 }

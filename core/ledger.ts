@@ -328,9 +328,9 @@ export function noteDue(state: State): void {
   due(state, state.now + flushDelayMs);
 }
 
-/** Devices that were registered or renamed here and not written yet. */
-function unwritten({ renames, tables }: State): readonly Registration[] {
-  return [...[...tables.registrations.values()].filter(({ xid }) => xid === null), ...renames.values()];
+/** What was noted of devices here and is not written yet. */
+function unwritten({ tables }: State): readonly Registration[] {
+  return [...tables.registrations.values()].filter(({ isRefused, xid }) => xid === null && !isRefused);
 }
 
 function due(state: State, at: number): void {

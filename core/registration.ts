@@ -6,17 +6,22 @@
 //                   └─▶ gone: somebody deleted the row before it was shown
 //
 // Until it is shown, the silence of an earlier state of the database says nothing about it; after that Postgres decides.
+//
+// What a device that has a row says of itself anew waits in the same place, and is shown by a row with the revision under which it
+// was written, or a later one: core/reconnection.ts.
+import * as v from 'valibot';
 import { accountOf } from './state.ts';
+import { clientId } from '../protocol/ids.ts';
 import { bytesToHex, hexToUuid } from './encoding.ts';
 import { freeAddresses } from './addresses.ts';
 import { isVisible } from '../protocol/visibility.ts';
+import { noHardware } from '../protocol/link.ts';
 import { nextRevision, noteDue } from './ledger.ts';
 import { put, readRow, remove } from './tables.ts';
 import { touch } from './touched.ts';
 import { wantWinner } from './resync.ts';
 import type { Effects } from './effect.ts';
 import type { Env } from './env.ts';
-import type { GatewayId } from '../protocol/ids.ts';
 import type { Hello } from '../protocol/link.ts';
 import type { PgSnapshot } from '../protocol/visibility.ts';
 import type { Registration } from '../protocol/write-back.ts';
@@ -28,14 +33,11 @@ import type { Touched } from './touched.ts';
 import type { WireRow } from '../protocol/commit.ts';
 import type { Written } from '../protocol/write-back.ts';
 
-/** Devices that Postgres does not have yet, at most. */
+/** Devices of which something is to be written, at most. */
 export const registrationsMax = 20_000;
 
 /** A device that Postgres refused is not registered again for this long, milliseconds, unless its row comes. */
 const refusedMs = 30_000;
-
-/** Gateways to rename in Postgres, at most; beyond it a name waits for the gateway's next connection. */
-const renamesMax = 1000;
 
 /** Refusals remembered, at most; beyond it the oldest is forgotten. */
 const refusalsMax = 1000;
@@ -62,60 +64,95 @@ export function register(state: State, hello: Hello, token: TokenRow, effects: E
   };
   const isClient = hello.role === 'client';
   const row = isClient
-    ? { ...common, actor_id: owner, identity_id: token.identity_id, verified_at: null, ...hello.hardware }
+    ? {
+        ...common,
+        actor_id: owner,
+        identity_id: token.identity_id,
+        verified_at: null,
+        ...(hello.hardware ?? noHardware),
+      }
     : { ...common, group_id: owner };
   const table = isClient ? 'clients' : 'gateways';
   const entry = readRow(table, row);
   if (entry === null) return false;
   put(tables, id, entry);
   effects.saves.push({ type: 'put-row', table, key: id, row });
-  keep(tables, { table, id, row, isKnown: false, revision: nextRevision(state), xid: null }, effects);
-  noteDue(state);
+  noteWrite(state, { table, id, row, isKnown: false, isUnverified: false }, effects);
   return true;
 }
 
-/** A gateway that has a row connects under `name`: Postgres takes it. What is lost before that is noted again by its next connection. */
-export function noteName(state: State, id: GatewayId, name: string | null): void {
-  const held = state.tables.rows.gateways.get(id);
-  const isOwn = state.tables.registrations.has(id);
-  if (held === undefined || held.name === '' || isOwn || state.stale || name === null || name === '') return;
-  state.renames.delete(id);
-  if (held.name === name || state.renames.size >= renamesMax) return;
-  const revision = nextRevision(state);
-  state.renames.set(id, { table: 'gateways', id, row: { id, name }, isKnown: true, revision, xid: null });
+/** Something is to be written of a device; it takes the place of what was. */
+export function noteWrite(
+  state: State,
+  write: Pick<Registration, 'table' | 'id' | 'row' | 'isKnown' | 'isUnverified'>,
+  effects: Effects,
+): void {
+  keep(state.tables, { ...write, isRefused: false, revision: nextRevision(state), xid: null }, effects);
   noteDue(state);
-}
-
-/** Postgres has answered to `devices`: those renamed since are written anew. */
-export function endRenames({ renames }: State, devices: readonly Registration[]): void {
-  for (const { id, revision } of devices) if (renames.get(id)?.revision === revision) renames.delete(id);
 }
 
 /** What Postgres says of the devices that were written; what follows is noted in `touched`. */
-export function takeWritten(state: State, { xid, results }: Written, touched: Touched, effects: Effects): void {
+export function takeWritten(
+  state: State,
+  sent: readonly Registration[],
+  { xid, results }: Written,
+  touched: Touched,
+  effects: Effects,
+): void {
   const { tables } = state;
+  const revisions = new Map(sent.map(({ id, revision }) => [id, revision]));
   for (const { id, outcome, reason } of results) {
     const registration = tables.registrations.get(id);
     if (registration === undefined) continue;
+    const isLatest = revisions.get(id) === registration.revision;
     if (outcome === 'ok') {
       state.refusals.delete(refusalKeyOf(registration));
-      keep(tables, { ...registration, xid }, effects);
-      continue;
+      if (isLatest) keep(tables, { ...registration, xid }, effects);
+    } else if (registration.isKnown) {
+      // Somebody has deleted the row, which the stream is about to say, or it cannot be as the device says.
+      if (isLatest) keep(tables, { ...registration, isRefused: true }, effects);
+      if (outcome === 'refused') noteRefused(id, reason, effects);
+    } else {
+      if (outcome === 'refused') {
+        noteRefusal(state, registration);
+        tables.evicted.add(id);
+        noteRefused(id, reason, effects);
+      }
+      drop(tables, registration, touched, effects);
     }
-    if (outcome === 'refused') {
-      noteRefusal(state, registration);
-      tables.evicted.add(id);
-      effects.notes.push({ event: 'registration_refused', device: id, reason: reason ?? 'unknown' });
-    }
-    drop(tables, registration, touched, effects);
   }
 }
 
-/** The stream, or a snapshot, has the row: from here on it is like any other. Returns whether it was awaited. */
-export function showRegistration(tables: Tables, id: string, effects: Effects): boolean {
-  if (!tables.registrations.delete(id)) return false;
-  effects.saves.push({ type: 'delete-registration', id });
-  return true;
+function noteRefused(device: string, reason: string | undefined, effects: Effects): void {
+  effects.notes.push({ event: 'registration_refused', device, reason: reason ?? 'unknown' });
+}
+
+/**
+ * The stream, or a snapshot, has a row of the device: one that was registered here is like any other from then on, and where it has
+ * the revision of what was written, or a later one, nothing is left to be. Returns whether the device was awaited.
+ */
+export function showRegistration(
+  tables: Tables,
+  id: string,
+  row: WireRow,
+  touched: Touched,
+  effects: Effects,
+): boolean {
+  const registration = tables.registrations.get(id);
+  if (registration === undefined) return false;
+  const shown = row['edge_revision'];
+  const isWritten = typeof shown === 'string' ? Number(shown) >= registration.revision : !registration.isKnown;
+  if (isWritten) {
+    forgetRegistration(tables, id, effects);
+    // Verified or not is for the row to say from here on, which may be the same row as before.
+    if (registration.isUnverified) touched.clients.add(v.parse(clientId, id));
+  } else if (!registration.isKnown) keep(tables, { ...registration, isKnown: true }, effects);
+  return !registration.isKnown;
+}
+
+/** The device's row is gone. */
+export function forgetRegistration(tables: Tables, id: string, effects: Effects): void {
+  if (tables.registrations.delete(id)) effects.saves.push({ type: 'delete-registration', id });
 }
 
 /** A row of the database takes the key or an address of devices that it does not have: they go. */
@@ -129,7 +166,7 @@ export function evictColliding(tables: Tables, entry: TypedRow, touched: Touched
       : tables.gatewayByExternalId.get(`${entry.row.group_id}/${externalId}`);
   for (const other of [sameKey, tables.deviceByAddress.get(ipv4), tables.deviceByAddress.get(ipv6)]) {
     const registration = other === undefined || other === id ? undefined : tables.registrations.get(other);
-    if (registration === undefined) continue;
+    if (registration === undefined || registration.isKnown) continue;
     tables.evicted.add(registration.id);
     drop(tables, registration, touched, effects);
   }
@@ -138,15 +175,16 @@ export function evictColliding(tables: Tables, entry: TypedRow, touched: Touched
 /** A table was emptied: what was registered in it is gone too. */
 export function forgetRegistrations(tables: Tables, table: TableName, effects: Effects): void {
   for (const registration of tables.registrations.values()) {
-    if (registration.table === table) showRegistration(tables, registration.id, effects);
+    if (registration.table === table) forgetRegistration(tables, registration.id, effects);
   }
 }
 
 /** Adds to `keys`, the rows of a snapshot, the devices whose writing it does not include; the others have been deleted. */
 export function keepUnseen(tables: Tables, keys: Set<string>, seen: PgSnapshot, effects: Effects): void {
-  for (const { id, table, xid } of tables.registrations.values()) {
+  for (const { id, isKnown, table, xid } of tables.registrations.values()) {
+    if (isKnown) continue;
     if (xid === null || !isVisible(seen, BigInt(xid))) keys.add(`${table}/${id}`);
-    else showRegistration(tables, id, effects);
+    else forgetRegistration(tables, id, effects);
   }
 }
 
@@ -156,7 +194,7 @@ function keep(tables: Tables, registration: Registration, effects: Effects): voi
 }
 
 function drop(tables: Tables, { table, id }: Registration, touched: Touched, effects: Effects): void {
-  showRegistration(tables, id, effects);
+  forgetRegistration(tables, id, effects);
   const removed = remove(tables, table, id);
   if (removed !== null) touch(touched, removed);
   effects.saves.push({ type: 'delete-row', table, key: id });

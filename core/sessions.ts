@@ -20,7 +20,8 @@ import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
 import { noteSessions } from './ledger.ts';
 import { patchClient } from './patch.ts';
-import { noteName, register } from './registration.ts';
+import { noteClient, noteName } from './reconnection.ts';
+import { register } from './registration.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import { clientView } from './view.ts';
@@ -53,14 +54,16 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   const older = state.sessions.get(state.sessionOfDevice.get(found.deviceId) ?? '');
   if (older !== undefined && older.connectedAt > found.connectedAt) return refuse('superseded');
   if (older !== undefined && !takeReplacement(state, older, found)) return refuse('device_cloned');
+  const said = known?.role === 'client' ? noteClient(state, known.deviceId, token, hello, effects) : 'kept';
+  if (said === 'full') return refuse('registration_refused');
   if (older !== undefined) endSession(state, older, 'superseded', effects);
   // The same key is the same process, which still has the relays that it was told of.
   const relays = older?.publicKey === found.publicKey ? older.relays : noRelaysTold;
   const admitted = { ...found, relays, revision: noteSessions(state) };
   holdSession(state, admitted);
   effects.saves.push({ type: 'put-session', session: admitted });
-  if (admitted.role === 'client') judgeAnew(state, admitted, effects);
-  else noteName(state, admitted.deviceId, hello.name);
+  if (admitted.role === 'client') judgeAnew(state, admitted, said === 'lost', effects);
+  else noteName(state, admitted.deviceId, hello.name, effects);
   return { type: 'admitted', session: admitted };
 }
 
@@ -83,12 +86,12 @@ export function refusalOfToken(
 }
 
 /** The client's grants stand on the facts of its newest connection from here on. */
-function judgeAnew(state: State, session: ClientSession, effects: Effects): void {
+function judgeAnew(state: State, session: ClientSession, isUnverified: boolean, effects: Effects): void {
   const { tokenId, remoteIp, region } = session;
   for (const grant of grantsOfClient(state, session.deviceId)) {
     if (grant.phase !== 'live') continue;
     const isSame = grant.tokenId === tokenId && grant.remoteIp === remoteIp && grant.region === region;
-    if (!isSame) judge(state, { ...grant, tokenId, remoteIp, region }, effects);
+    if (!isSame || isUnverified) judge(state, { ...grant, tokenId, remoteIp, region }, effects);
   }
 }
 

@@ -16,7 +16,6 @@ import type { Replacements } from './clones.ts';
 import type { Position } from '../protocol/commit.ts';
 import type { StoredMemberships } from './memberships.ts';
 import type { Relays } from './relays.ts';
-import type { Registration } from '../protocol/write-back.ts';
 import type { Resync } from './resync.ts';
 import type { SharedRelays } from '../protocol/relays.ts';
 import type { Tables } from './tables.ts';
@@ -215,8 +214,6 @@ export type State = {
   readonly ledger: Ledger;
   /** Until when a device is not registered again that Postgres refused, by owner and external id. */
   readonly refusals: Map<string, number>;
-  /** Gateways that connected under another name than their row has, as Postgres is to be told. */
-  readonly renames: Map<string, Registration>;
   /** Its own request for a snapshot. */
   resync: Resync;
 };
@@ -254,7 +251,6 @@ export function emptyState(stored: StoredMemberships): State {
     maybeAsleep: new Set(),
     ledger: emptyLedger(),
     refusals: new Map(),
-    renames: new Map(),
     resync: noResync(),
   };
 }

@@ -31,7 +31,7 @@ import { forgetHoldRecords } from './hold-records.ts';
 import { liftHold, placeHold } from './holds.ts';
 import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
-import { endRenames, keepUnseen, takeWritten } from './registration.ts';
+import { keepUnseen, takeWritten } from './registration.ts';
 import { flushDueAt, flushed, flushFailed, missingFlows, resumeSessions } from './ledger.ts';
 import { parsePgSnapshot } from '../protocol/visibility.ts';
 import { endResync, noteAsked, resyncDueAt, wantRows } from './resync.ts';
@@ -212,10 +212,7 @@ function takeFlushed(state: State, input: Extract<Input, { type: 'flushed' }>, e
   if (input.answer.failed.length > 0) flushFailed(state, env.seed);
   const { devices } = input.answer;
   const touched = nothingTouched();
-  if (devices !== null) {
-    endRenames(state, input.batch.devices);
-    takeWritten(state, devices, touched, effects);
-  }
+  if (devices !== null) takeWritten(state, input.batch.devices, devices, touched, effects);
   for (const flowId of gone) touched.flows.add(flowId);
   settle(state, touched, accountOf(state)?.slug ?? null, effects, env);
 }

@@ -152,6 +152,7 @@ create table public.clients (
   verified_at timestamp with time zone,
   verified_by text,
   inserted_at timestamp with time zone not null default now(),
+  edge_revision bigint,
   constraint clients_pkey PRIMARY KEY (id),
   constraint clients_account_id_actor_id_external_id_key UNIQUE (account_id, actor_id, external_id),
   constraint clients_account_id_actor_id_fkey FOREIGN KEY (account_id, actor_id) REFERENCES public.actors(account_id, id) ON DELETE CASCADE,
@@ -176,6 +177,7 @@ CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON publ
 comment on table public.clients is 'A registered device of an actor.';
 comment on column public.clients.external_id is 'The device''s own fingerprint, with its actor the key under which it registers.';
 comment on column public.clients.psk_base is 'The client''s half of the preshared keys; never leaves the servers.';
+comment on column public.clients.edge_revision is 'the revision of the last write by the edge; null where there was none';
 
 create table public.flows (
   id uuid not null,
@@ -238,6 +240,7 @@ create table public.gateways (
   ipv6 inet not null,
   psk_base bytea not null default drawbridge.random_secret(),
   inserted_at timestamp with time zone not null default now(),
+  edge_revision bigint,
   constraint gateways_pkey PRIMARY KEY (id),
   constraint gateways_account_id_fkey FOREIGN KEY (account_id) REFERENCES public.accounts(id) ON DELETE CASCADE,
   constraint gateways_account_id_group_id_external_id_key UNIQUE (account_id, group_id, external_id),
@@ -257,6 +260,7 @@ CREATE TRIGGER keep_network_addresses AFTER INSERT OR DELETE OR UPDATE OF accoun
 CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.gateways FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.gateways is 'A registered gateway of a site.';
 comment on column public.gateways.psk_base is 'The gateway''s half of the preshared keys; never leaves the servers.';
+comment on column public.gateways.edge_revision is 'the revision of the last write by the edge; null where there was none';
 
 create table public.policies (
   id uuid not null default gen_random_uuid(),
@@ -1275,12 +1279,13 @@ declare
   failed_constraint text;
 begin
   new_row := jsonb_populate_record(null::public.clients, item);
+  new_row.edge_revision := (item ->> 'revision')::bigint;
   is_registered := exists (select from drawbridge.registrations where device_id = new_row.id);
   is_there := exists (select from public.clients where id = new_row.id and account_id = account);
   if not is_there and (is_registered or (item ->> 'is_known')::boolean) then
     return '{"outcome": "gone"}';
   end if;
-  if not drawbridge.is_latest(account, new_row.id, (item ->> 'revision')::bigint) then
+  if not drawbridge.is_latest(account, new_row.id, new_row.edge_revision) then
     return '{"outcome": "ok"}';
   end if;
   if is_there then
@@ -1291,14 +1296,15 @@ begin
       identifier_for_vendor = new_row.identifier_for_vendor,
       firebase_installation_id = new_row.firebase_installation_id,
       verified_at = case when (item ->> 'is_unverified')::boolean then null else verified_at end,
-      verified_by = case when (item ->> 'is_unverified')::boolean then null else verified_by end
+      verified_by = case when (item ->> 'is_unverified')::boolean then null else verified_by end,
+      edge_revision = new_row.edge_revision
     where id = new_row.id and account_id = account;
   else
     insert into public.clients (id, account_id, actor_id, identity_id, external_id, name, ipv4, ipv6, psk_base,
-      device_serial, device_uuid, identifier_for_vendor, firebase_installation_id)
+      device_serial, device_uuid, identifier_for_vendor, firebase_installation_id, edge_revision)
     values (new_row.id, account, new_row.actor_id, new_row.identity_id, new_row.external_id, new_row.name, new_row.ipv4,
       new_row.ipv6, new_row.psk_base, new_row.device_serial, new_row.device_uuid, new_row.identifier_for_vendor,
-      new_row.firebase_installation_id);
+      new_row.firebase_installation_id, new_row.edge_revision);
   end if;
   return '{"outcome": "ok"}';
 exception when data_exception or integrity_constraint_violation or raise_exception then
@@ -1414,20 +1420,22 @@ declare
   failed_constraint text;
 begin
   new_row := jsonb_populate_record(null::public.gateways, item);
+  new_row.edge_revision := (item ->> 'revision')::bigint;
   is_registered := exists (select from drawbridge.registrations where device_id = new_row.id);
   is_there := exists (select from public.gateways where id = new_row.id and account_id = account);
   if not is_there and (is_registered or (item ->> 'is_known')::boolean) then
     return '{"outcome": "gone"}';
   end if;
-  if not drawbridge.is_latest(account, new_row.id, (item ->> 'revision')::bigint) then
+  if not drawbridge.is_latest(account, new_row.id, new_row.edge_revision) then
     return '{"outcome": "ok"}';
   end if;
   if is_there then
-    update public.gateways set name = new_row.name where id = new_row.id and account_id = account;
+    update public.gateways set name = new_row.name, edge_revision = new_row.edge_revision
+    where id = new_row.id and account_id = account;
   else
-    insert into public.gateways (id, account_id, group_id, external_id, name, ipv4, ipv6, psk_base)
+    insert into public.gateways (id, account_id, group_id, external_id, name, ipv4, ipv6, psk_base, edge_revision)
     values (new_row.id, account, new_row.group_id, new_row.external_id, new_row.name, new_row.ipv4, new_row.ipv6,
-      new_row.psk_base);
+      new_row.psk_base, new_row.edge_revision);
   end if;
   return '{"outcome": "ok"}';
 exception when data_exception or integrity_constraint_violation or raise_exception then

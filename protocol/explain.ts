@@ -131,6 +131,8 @@ export const explainAnswer = v.object({
     /** The provider of the token's identity. */
     provider: switchable,
     isVerified: v.boolean(),
+    /** Whether it lost its verification by connecting with other hardware, which no row has shown yet. */
+    isVerificationLost: v.optional(v.boolean(), false),
     /** As its program states it; null when it states none or is not connected: every gateway is taken for compatible then. */
     version: v.nullable(v.string()),
   }),

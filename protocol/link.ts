@@ -98,8 +98,8 @@ export const hello = v.object({
   publicKey,
   /** Which version of the sockets it dialled. */
   socketVersion: v.optional(v.picklist([1, 2]), 1),
-  /** A client's. */
-  hardware: v.optional(hardware, noHardware),
+  /** A client's; null where the edge that sends this does not tell. */
+  hardware: v.optional(v.nullable(hardware), null),
 });
 export type Hello = v.InferOutput<typeof hello>;
 

@@ -3,6 +3,7 @@
 // alone. Column names are Postgres's.
 import * as v from 'valibot';
 import * as ids from './ids.ts';
+import { noHardware } from './link.ts';
 import type { TableName } from './tables.ts';
 
 /** Milliseconds since 1970-01-01 UTC, fractions of a millisecond cut off; plus or minus Infinity as in Postgres. */
@@ -88,15 +89,36 @@ const tokens = v.object({
   expires_at: optionalTimestamp,
 });
 
-const clients = v.object({
-  id: ids.clientId,
-  actor_id: ids.actorId,
-  external_id: text,
-  ipv4: text,
-  ipv6: text,
-  psk_base: bytea,
-  verified_at: optionalTimestamp,
-});
+const optionalText = v.optional(v.nullable(text), null);
+
+/** Columns that say whose hardware it is are put together as `hardware`. */
+const clients = v.pipe(
+  v.object({
+    id: ids.clientId,
+    actor_id: ids.actorId,
+    identity_id: v.optional(v.nullable(ids.identityId), null),
+    external_id: text,
+    ipv4: text,
+    ipv6: text,
+    psk_base: bytea,
+    device_serial: optionalText,
+    device_uuid: optionalText,
+    identifier_for_vendor: optionalText,
+    firebase_installation_id: optionalText,
+    verified_at: optionalTimestamp,
+  }),
+  v.transform(({ id, actor_id, identity_id, external_id, ipv4, ipv6, psk_base, verified_at, ...said }) => ({
+    id,
+    actor_id,
+    identity_id,
+    external_id,
+    ipv4,
+    ipv6,
+    psk_base,
+    verified_at,
+    hardware: Object.values(said).every((one) => one === null) ? noHardware : said,
+  })),
+);
 
 const gatewayGroups = v.object({ id: ids.siteId, name: text });
 

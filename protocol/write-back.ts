@@ -55,12 +55,19 @@ export type Denial = v.InferOutput<typeof denial>;
 export const holdRecord = v.object({ ...hold.entries, action: v.picklist(['placed', 'lifted']), revision });
 export type HoldRecord = v.InferOutput<typeof holdRecord>;
 
-/** A device that was registered at the edge: its row, and the transaction that wrote it, null before. `isKnown`: Postgres had it before. */
+/**
+ * What is to be written of a device: the whole row of one that was registered at the edge, or, of one that Postgres has
+ * (`isKnown`), what it says of itself now. `xid`: the transaction that wrote it, null before.
+ */
 export const registration = v.object({
   table: v.picklist(['clients', 'gateways']),
   id: v.string(),
   row: wireRow,
   isKnown: v.optional(v.boolean(), false),
+  /** A client's verification is lost with this. */
+  isUnverified: v.optional(v.boolean(), false),
+  /** Postgres does not take it; it is not written again before the device says something else. */
+  isRefused: v.optional(v.boolean(), false),
   revision,
   xid: nullableText,
 });

@@ -14,7 +14,7 @@ import {
   nodeHashes,
   refOf,
 } from '../support/core.ts';
-import { clientHello, gatewayHello, id, ids, insert, lsn, remove, row, worldRows } from '../support/world.ts';
+import { clientHello, gatewayHello, id, ids, insert, lsn, remove, row, update, worldRows } from '../support/world.ts';
 import { registrationsMax } from '../../core/registration.ts';
 import { takeBatch } from '../../core/ledger.ts';
 import type { Drive } from '../support/core.ts';
@@ -90,7 +90,7 @@ test('[P6.31] a gateway that connects under another name is renamed in Postgres,
   driven.state.ledger.isConfigured = true;
   joinGateway(driven, { name: 'Rack 2' });
   joinClient(driven, { name: 'Another' });
-  const renames = () => [...driven.state.renames.values()].map(({ row: renamed }) => renamed['name']);
+  const renames = () => [...driven.state.tables.registrations.values()].map(({ row: renamed }) => renamed['name']);
   expect(takeBatch(driven.state, ids.account, [])?.batch.devices).toMatchObject([
     { table: 'gateways', id: ids.gateway, isKnown: true, row: { id: ids.gateway, name: 'Rack 2' } },
   ]);
@@ -102,6 +102,10 @@ test('[P6.31] a gateway that connects under another name is renamed in Postgres,
   driven.step({ type: 'flushed', ...taken, answer });
   expect(renames()).toEqual(['Rack 3']);
   written(driven, 6);
+  expect(takeBatch(driven.state, ids.account, [])?.batch.devices ?? []).toEqual([]);
+  const [renamed] = driven.state.tables.registrations.values();
+  const [before, after] = [row('gateways', { name: 'Rack 1' }), row('gateways', { name: 'Rack 3' })];
+  driven.commit(update('gateways', { ...after, edge_revision: String(renamed?.revision) }, before));
   expect(renames()).toEqual([]);
   joinGateway(driven, { name: null, connectedAt: 6000 });
   expect(renames()).toEqual([]);
@@ -221,6 +225,8 @@ test('[P15.51] so many devices wait for Postgres at a time, and others are told 
     driven.state.tables.registrations.set(id('d', n), {
       table: 'clients',
       isKnown: false,
+      isUnverified: false,
+      isRefused: false,
       id: id('d', n),
       row: row('clients'),
       revision: n,

@@ -308,6 +308,21 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
+  test("[P7.44] a row of a device carries the revision of the edge's last write, and a retry or an older write changes neither", async () => {
+    await actor();
+    const revision = async () => await rowsOf('select edge_revision::text, device_serial from clients');
+    await call('write_devices', acme, [client], []);
+    expect(await revision()).toEqual([{ edge_revision: '10', device_serial: 'S1' }]);
+    const second = { ...client, is_known: true, device_serial: 'S2', is_unverified: true, revision: 12 };
+    await call('write_devices', acme, [second], []);
+    await db.query(`update clients set verified_at = now(), verified_by = 'actor'`);
+    await call('write_devices', acme, [second], []);
+    await call('write_devices', acme, [{ ...second, device_serial: 'late', revision: 11 }], []);
+
+    expect(await revision()).toEqual([{ edge_revision: '12', device_serial: 'S2' }]);
+    expect(await rowsOf('select verified_by from clients')).toEqual([{ verified_by: 'actor' }]);
+  });
+
   test('[P7.35] the role of the edge may call these functions and do nothing else', async () => {
     const edge = new Client({ connectionString: await setRolePassword(server.url, 'drawbridge_edge', 'secret') });
     await edge.connect();

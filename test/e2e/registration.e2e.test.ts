@@ -3,7 +3,10 @@ import { join } from 'node:path';
 import { readdir, readFile, rm } from 'node:fs/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createFirstAccount } from '../../dev/first-account.ts';
+import { askObject } from '../../cli/status-http.ts';
+import { explainAnswer, explainPath } from '../../protocol/explain.ts';
 import { isEvent, startTestSystem } from '../support/system.ts';
+import { untilApplied } from '../support/told.ts';
 import { startClient } from '../../devices/client.ts';
 import { startGateway } from '../../devices/gateway.ts';
 import type { FirstAccount } from '../../dev/first-account.ts';
@@ -86,6 +89,65 @@ test('[P6.30] what a client says of its hardware as it first connects is in its 
     identifier_for_vendor: null,
     firebase_installation_id: 'F1',
   });
+});
+
+const isVerified = `array['{"property": "client_verified", "operator": "is", "values": ["true"]}'::jsonb]`;
+
+/** An account whose client is verified, as it must be, and has connected from the hardware of its row. */
+async function verifiedAccount(slug: string) {
+  const account = await accountOf(slug);
+  await all.db.query(`update policies set conditions = ${isVerified} where id = $1`, [account.policyId]);
+  await all.db.query(
+    `update clients set verified_at = now(), verified_by = 'actor', device_serial = 'S1' where id = $1`,
+    [account.clientId],
+  );
+  await untilApplied(all.db);
+  const connectFrom = async (serial: string) =>
+    await startClient({
+      url: all.system.workerUrl,
+      ...account.client,
+      name: 'laptop',
+      parameters: { device_serial: serial },
+    });
+  return { account, connectFrom, client: await connectFrom('S1') };
+}
+
+test('[P5.86] a verified client that connects with other hardware is cut, unverified in Postgres a moment later, and verified again by hand', async () => {
+  const { account, connectFrom, client } = await verifiedAccount('unverified');
+  const gateway = await startGateway({ url: all.system.workerUrl, ...account.gateway, name: 'Rack 1' });
+  expect((await client.createFlow(account.resourceId)).event).toBe('flow_created');
+  const other = await connectFrom('S2');
+  await gateway.device.waitFor('the reject', isEvent('reject_access'));
+  expect([...other.resources]).toEqual([]);
+  expect((await other.createFlow(account.resourceId)).payload).toMatchObject({ reason: 'forbidden' });
+  await untilRow(`select from clients where id = $1 and verified_at is null and device_serial = 'S2'`, [
+    account.clientId,
+  ]);
+  await all.db.query(`update clients set verified_at = now(), verified_by = 'actor' where id = $1`, [account.clientId]);
+  await other.device.waitFor('the resource', isEvent('resource_created_or_updated'));
+  expect((await other.createFlow(account.resourceId)).event).toBe('flow_created');
+});
+
+test('[P5.87] the loss stays while Postgres cannot be told, the worker is killed and the row says verified, and explain says why', async () => {
+  const { account, connectFrom } = await verifiedAccount('untold');
+  const { accountId, clientId, resourceId } = account;
+  const writing = 'execute on function drawbridge.write_devices(uuid, jsonb, jsonb)';
+  await all.db.query(`revoke ${writing} from drawbridge_edge`);
+  await connectFrom('S2');
+  await all.system.killWorker();
+  await all.system.startWorker();
+  const again = await connectFrom('S2');
+  await all.db.query('update clients set verified_at = now() where id = $1', [clientId]);
+  await untilApplied(all.db);
+  expect([...again.resources]).toEqual([]);
+  const asked = { version: 1, account: accountId, client: clientId, resource: resourceId };
+  const given = { token: null, remoteIp: null, region: null };
+  const { workerUrl, ingestKey } = all.system;
+  const answer = await askObject(workerUrl, ingestKey, explainPath, { ...asked, place: 'any', given }, explainAnswer);
+  expect(answer.facts).toMatchObject({ isVerified: false, isVerificationLost: true });
+  await all.db.query(`grant ${writing} to drawbridge_edge`);
+  await untilRow(`select from clients where id = $1 and verified_at is null and device_serial = 'S2'`, [clientId]);
+  again.device.close();
 });
 
 test('[P6.32] the name under which a gateway connects is that of its row a moment later', async () => {

@@ -135,8 +135,8 @@ function flowRow(record: FlowRecord & { readonly isKnown: boolean }): object {
   };
 }
 
-function deviceRow({ isKnown, revision, row }: Registration): object {
-  return { ...row, revision, is_known: isKnown, is_unverified: false };
+function deviceRow({ isKnown, isUnverified, revision, row }: Registration): object {
+  return { ...row, revision, is_known: isKnown, is_unverified: isUnverified };
 }
 
 function denialRow(denial: Denial): object {
