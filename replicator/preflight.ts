@@ -72,6 +72,8 @@ type Published = {
   readonly identity: string;
   readonly may_read: boolean;
   readonly is_whole: boolean;
+  /** A generated column that the publication leaves out, as it does by default. */
+  readonly generated: string | null;
 };
 
 async function readFacts(client: ClientBase, publication: string): Promise<Facts> {
@@ -91,9 +93,11 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
                       'name', case t.schemaname when 'public' then '' else t.schemaname || '.' end || t.tablename,
                       'identity', c.relreplident,
                       'may_read', has_table_privilege(c.oid, 'select'),
-                      'is_whole', t.rowfilter is null and cardinality(t.attnames) =
-                        (select count(*) from pg_attribute a
-                          where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped))), '[]'::json)
+                      'is_whole', t.rowfilter is null and not exists
+                        (select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
+                          and a.attgenerated = '' and a.attname <> all (t.attnames)),
+                      'generated', (select min(a.attname) from pg_attribute a where a.attrelid = c.oid
+                          and not a.attisdropped and a.attgenerated <> '' and a.attname <> all (t.attnames)))), '[]'::json)
                from pg_publication_tables t
                join pg_namespace n on n.nspname = t.schemaname
                join pg_class c on c.relnamespace = n.oid and c.relname = t.tablename
@@ -171,7 +175,7 @@ function publicationProblems(facts: Facts, publication: string): readonly string
       `The publication ${publication} holds ${foreign.join(', ')}, which is none of ours: run \`alter publication ${publication} drop table ${foreign.join(', ')}\`.`,
     );
   }
-  for (const table of facts.published) problems.push(...tableProblems(table, facts.role, publication));
+  for (const table of facts.published) problems.push(...tableProblems(table, facts, publication));
   return problems;
 }
 
@@ -197,8 +201,14 @@ function ledgerProblems({
   return problems;
 }
 
-function tableProblems(table: Published, role: string, publication: string): readonly string[] {
+function tableProblems(table: Published, { role, version }: Facts, publication: string): readonly string[] {
   const problems: string[] = [];
+  // https://www.postgresql.org/docs/18/logical-replication-gencols.html
+  if (version >= 180_000 && table.generated !== null) {
+    problems.push(
+      `Postgres refuses every update and delete in ${table.name}, since its generated column ${table.generated} is not published: run \`alter publication ${publication} set (publish_generated_columns = stored)\`, or drop the column, which is the only way if it is virtual.`,
+    );
+  }
   if (table.identity !== 'f') {
     problems.push(
       `The table ${table.name} does not log full old rows: run \`alter table ${table.name} replica identity full\`.`,

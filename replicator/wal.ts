@@ -7,7 +7,7 @@
 // while a message is handled ends the connection. It keeps nothing of a message's buffer. It does not reconnect.
 import type { Client, ClientConfig } from 'pg';
 import { LogicalReplicationService } from 'pg-logical-replication';
-import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
+import { parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 
 export type WalOptions = {
   readonly connection: ClientConfig;
@@ -101,7 +101,7 @@ export class Wal {
 
   /** Stops handing over messages, waits until the server has read the last status, and ends. Never throws. */
   async close(): Promise<void> {
-    if (this.#state === 'streaming' && this.#confirmed > 0n) {
+    if (this.#state === 'streaming') {
       this.#state = 'closing';
       const heard = Promise.withResolvers<void>();
       const limit = setTimeout(heard.resolve, closeMsMax);
@@ -162,10 +162,7 @@ export class Wal {
   }
 
   #sendStatus(isReplyWanted: boolean): void {
-    if (this.#confirmed === 0n) return;
-    // The library adds one to the position it is given.
-    const position = formatPgLsn(this.#confirmed - 1n);
-    this.#service.acknowledge(position, isReplyWanted).catch((error: unknown) => this.#fail(toError(error)));
+    this.#plugin.stream()?.write(statusOf(this.#confirmed, Date.now(), isReplyWanted));
   }
 
   #silenceMs(): number {
@@ -177,6 +174,24 @@ export class Wal {
     this.abort();
     this.#options.onError(error);
   }
+}
+
+/** Microseconds from 1970 to 2000, where Postgres counts from. */
+const epochUs = 946_684_800_000_000n;
+
+/**
+ * A Standby status update in its CopyData (https://www.postgresql.org/docs/18/protocol-replication.html). The library's own adds
+ * one to the position, and its time is seven days ahead.
+ */
+function statusOf(confirmed: Lsn, nowMs: number, isReplyWanted: boolean): Buffer {
+  const frame = Buffer.alloc(39);
+  frame.write('d');
+  frame.writeUInt32BE(frame.length - 1, 1);
+  frame.write('r', 5);
+  for (const offset of [6, 14, 22]) frame.writeBigUInt64BE(confirmed, offset);
+  frame.writeBigInt64BE(BigInt(nowMs) * 1000n - epochUs, 30);
+  frame.writeUInt8(isReplyWanted ? 1 : 0, 38);
+  return frame;
 }
 
 /** An output plugin of the library's shape, which hands the bytes on as they are. */

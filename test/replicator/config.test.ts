@@ -42,7 +42,9 @@ test.each([
   ['DRAWBRIDGE_HTTP_PORT', '80a'],
   ['DRAWBRIDGE_LEADER_TIMEOUT_MS', '499'],
   ['DRAWBRIDGE_LEADER_TIMEOUT_MS', '60001'],
+  // [LAB-I] The library puts names into the command as they are.
   ['DRAWBRIDGE_SLOT', 'Not-A-Slot'],
+  ['DRAWBRIDGE_SLOT', 'slot" LOGICAL 0/0'],
   ['DRAWBRIDGE_CHANGE_LOG_DAYS', '09'],
 ])('[P15.18] %s = %j gives one sentence that says how to set it and does not repeat the value', (name, value) => {
   const parsed = parseConfig({ ...whole, [name]: value });

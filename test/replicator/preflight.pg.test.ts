@@ -60,7 +60,16 @@ test.each([
     'alter publication drawbridge drop table actors; alter publication drawbridge add table actors (id, account_id, name)',
     ['leaves out rows or columns of actors'],
   ],
-  ['no publication', 'drop publication drawbridge', ['The publication drawbridge is missing: run `npm run migrate`']],
+  [
+    '[LAB-18b] a generated column',
+    'alter table policies add column label text generated always as (upper(description)) stored',
+    ['alter publication drawbridge set (publish_generated_columns = stored)'],
+  ],
+  [
+    '[LAB-18] no publication',
+    'drop publication drawbridge',
+    ['The publication drawbridge is missing: run `npm run migrate`'],
+  ],
   ['no bookkeeping', 'drop table drawbridge.lanes', ['The migrations are not applied: run `npm run migrate`']],
   [
     'a ledger that publishes inserts',
@@ -95,6 +104,17 @@ test.each([
 
   expect(problems).toHaveLength(fixes.length);
   for (const [index, fix] of fixes.entries()) expect(problems[index]).toContain(fix);
+});
+
+test('[P15.90] [LAB-18b] with its fix carried out a generated column hinders no update, and the stream is read', async () => {
+  const database = await server.createDatabase();
+  await database.query(`insert into accounts (name) values ('an account')`);
+  await database.query(
+    'alter table accounts add column label text generated always as (upper(name)) stored; alter publication drawbridge set (publish_generated_columns = stored)',
+  );
+
+  expect(await problemsOf(database)).toEqual([]);
+  await database.query(`update accounts set name = 'another'`);
 });
 
 test('[P15.4] a role that may not replicate gives one sentence with its fix, and the process exits with 1', async () => {

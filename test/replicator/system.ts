@@ -17,16 +17,18 @@ export type All = {
   readonly connect: () => Promise<TestDatabase['client']>;
 };
 
-/** `given` is a database that has rows already; `intercept` is there from the first delivery on; `environment` is every replicator's. */
+/** `given` is a database that has rows already; `intercept` is there from the first delivery on; `environment` is every replicator's; `onPort` is told where the worker listens. */
 export async function startAll(
   server: TestServer,
   closers: (() => Promise<unknown>)[],
   given?: TestDatabase,
   intercept: FakeWorker['intercept'] = () => null,
   environment: Readonly<Record<string, string>> = {},
+  onPort: (port: number) => void = () => undefined,
 ): Promise<All> {
   const database = given ?? (await server.createDatabase());
   const worker = await startFakeWorker(ingestKey);
+  onPort(worker.port);
   worker.intercept = intercept;
   closers.push(worker.close);
   const restart: All['restart'] = async ({ isStandby = false } = {}) => {

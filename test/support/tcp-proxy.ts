@@ -1,5 +1,5 @@
 // A TCP proxy on loopback that treats connections badly on demand: it ends them, lets them starve, delays what they carry, or
-// ends them in the middle of what is sent.
+// ends them in the middle of what is sent, or right before or after a text goes by.
 import { once } from 'node:events';
 import net from 'node:net';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -19,8 +19,15 @@ export type TcpProxy = {
   /** Every connection, old or new, ends after so many more bytes to the side that connected, until `pass`. */
   readonly truncate: (bytes: number) => void;
   readonly pass: () => void;
+  /**
+   * Waits for the next chunk to the target that has `text`. `before` keeps it back, `after` what is answered to it; for ever, as
+   * everything after it on that connection.
+   */
+  readonly meet: (text: string, when: 'before' | 'after') => Promise<void>;
   readonly close: () => Promise<void>;
 };
+
+type Watch = { readonly text: string; readonly when: 'before' | 'after'; readonly met: () => void };
 
 type Mode =
   | { readonly type: 'pass' | 'refuse' | 'stall' }
@@ -33,6 +40,7 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
   let mode: Mode = { type: 'pass' };
   let changed = Promise.withResolvers<void>();
   let count = 0;
+  let watch: Watch | null = null;
   const enter = (next: Mode): void => {
     mode = next;
     changed.resolve();
@@ -58,10 +66,16 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
       // An end of either kind ends the other side.
       socket.on('error', end).on('close', end);
     }
-    void carry(near, far, false);
-    void carry(far, near, true);
+    const pair = { watch: null };
+    void carry(near, far, false, pair);
+    void carry(far, near, true, pair);
   });
-  const carry = async (from: net.Socket, to: net.Socket, isToNear: boolean): Promise<void> => {
+  const carry = async (
+    from: net.Socket,
+    to: net.Socket,
+    isToNear: boolean,
+    pair: { watch: Watch | null },
+  ): Promise<void> => {
     const left = new WeakMap<Mode, number>();
     try {
       for await (const chunk of from) {
@@ -74,6 +88,18 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
           if (rest <= 0) {
             to.end(chunk.subarray(0, chunk.length + rest));
             from.destroy();
+            return;
+          }
+        }
+        if (isToNear && pair.watch !== null) {
+          pair.watch.met();
+          return;
+        }
+        if (!isToNear && watch !== null && chunk.includes(watch.text)) {
+          const { when, met } = (pair.watch = watch);
+          watch = null;
+          if (when === 'before') {
+            met();
             return;
           }
         }
@@ -99,6 +125,7 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
     lag: (ms) => enter({ type: 'lag', ms }),
     truncate: (bytes) => enter({ type: 'truncate', bytes }),
     pass: () => enter({ type: 'pass' }),
+    meet: async (text, when) => await new Promise((resolve) => (watch = { text, when, met: resolve })),
     close: async () => {
       enter({ type: 'pass' });
       cut();
