@@ -28,10 +28,10 @@ export function noteAdvance(all: Advances, blame: Blame): void {
   blame.strikes = 0;
 }
 
-/** A request is sent for the first time. */
-export function noteSend(all: Advances, blame: Blame): void {
+/** A request is sent for the first time. `isRepeated`: a snapshot that follows one that failed, and carries its failure on. */
+export function noteSend(all: Advances, blame: Blame, isRepeated: boolean): void {
   blame.othersAtSend = all.advances - blame.advances;
-  blame.othersAtFailure = blame.othersAtSend;
+  if (!isRepeated) blame.othersAtFailure = blame.othersAtSend;
 }
 
 export function noteFailure(all: Advances, blame: Blame): void {

@@ -367,7 +367,7 @@ function takeNext(lanes: Lanes, lane: Lane): Request | 'too-large' | null {
 }
 
 function send(lanes: Lanes, lane: Lane, request: Request): readonly Command[] {
-  noteSend(lanes, lane.blame);
+  noteSend(lanes, lane.blame, lane.snapshotAttempts > 1);
   lane.phase = { type: 'sending', request, attempt: 0 };
   return [{ type: 'send', account: lane.account, body: request.body }];
 }

@@ -80,6 +80,23 @@ test('[P12.19] a poisonous commit parks its lane at once where another advanced,
   expect(answered(others, A, poison)).toMatchObject([{ type: 'park', account: A }]);
 });
 
+test('[P12.37] a lane whose every snapshot is answered by the need for another is parked where others advance, and goes on asking', () => {
+  const lanes = bothAt(10n);
+  const need = { type: 'need-snapshot', reason: 'a row came without its key', position: null } as const;
+  enqueue(lanes, A, commit(20n), false);
+  expect(answered(lanes, A, need)).toMatchObject([{ type: 'snapshot', afterMs: 0 }]);
+  let commands: readonly Command[] = [];
+  for (let attempt = 0; attempt <= strikesMax; attempt += 1) {
+    advanceB(lanes);
+    holdForSnapshot(lanes, A, String(attempt));
+    deliver(lanes, String(attempt), 1_000n + BigInt(attempt));
+    commands = answered(lanes, A, need);
+    expect(commands).toHaveLength(1);
+  }
+  expect(commands).toMatchObject([{ type: 'park', account: A }]);
+  expect(parkRecorded(lanes, A)).toMatchObject([{ type: 'release' }, { type: 'snapshot', account: A }]);
+});
+
 test('[P12.20] at a full window the lane that holds half of it is parked if another advanced since, else none is', () => {
   const lanes = bothAt(10n);
   enqueue(lanes, A, commit(20n, 'x'.repeat(1_000)), false);
