@@ -6,7 +6,8 @@ import { strikesMax } from './blame.ts';
 import { openBytesMax, partBytesMax } from './assemble.ts';
 import { deliveryBytesMax } from '../protocol/commit.ts';
 import { heldBytesMax } from './lane.ts';
-import { connectionsMax, requestTimeoutMs } from './post.ts';
+import { inFlightMax } from './gate.ts';
+import { requestTimeoutMs } from './post.ts';
 import { rowBytesMax } from './quarantine.ts';
 import { deliveryBytesTarget, deliveryCommitsMax } from './request.ts';
 import { snapshotPartBytesMax } from './snapshot.ts';
@@ -51,7 +52,7 @@ const bounds = {
   commit_part_bytes: partBytesMax,
   snapshot_part_bytes: snapshotPartBytesMax,
   snapshots_at_once: atOnceMax,
-  requests_at_once: connectionsMax,
+  requests_at_once: inFlightMax,
   request_ms: requestTimeoutMs,
   row_bytes: rowBytesMax,
   strikes: strikesMax,

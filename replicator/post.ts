@@ -23,11 +23,12 @@ import {
 } from '../protocol/stream.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { codeOf } from './connection.ts';
+import { Gate, inFlightMax } from './gate.ts';
 import { messageOf } from './log.ts';
 
 export const requestTimeoutMs = 10_000;
-/** Requests in flight, over all lanes; further ones wait for a connection, which counts as part of their time. */
-export const connectionsMax = 256;
+/** Deliveries, and the few requests beside them. */
+const connectionsMax = inFlightMax + 8;
 const answerBytesMax = 64 * 1024;
 
 /** The worker could not be asked, or what it said is not in the contract. The same request may be sent again. */
@@ -48,19 +49,22 @@ export type Post = {
   readonly close: () => void;
 };
 
-export function createPost(workerUrl: string, signingKey: string): Post {
+export function createPost(workerUrl: string, signingKey: string, timeoutMs = requestTimeoutMs): Post {
   const base = new URL(workerUrl);
   const transport = base.protocol === 'https:' ? https : http;
   const agent = new transport.Agent({ keepAlive: true, maxSockets: connectionsMax, scheduling: 'lifo' });
   const inFlight = new Set<http.ClientRequest>();
+  const gate = new Gate();
+  let isClosed = false;
 
   const send = (path: string, body: Buffer): Promise<string> =>
     new Promise((resolve, reject) => {
+      if (isClosed) throw new PostError('the replicator gave the request up');
       const headers = signedHeaders(path, body, signingKey, Date.now());
       const request = transport.request(new URL(path, base), { method: 'POST', agent, headers });
       const timeout = setTimeout(() => {
-        request.destroy(new Error(`no answer within ${requestTimeoutMs} ms`));
-      }, requestTimeoutMs);
+        request.destroy(new UnansweredError(`no answer within ${timeoutMs} ms`));
+      }, timeoutMs);
       inFlight.add(request);
       request.on('close', () => {
         clearTimeout(timeout);
@@ -80,7 +84,7 @@ export function createPost(workerUrl: string, signingKey: string): Post {
 
   return {
     async deliver(body) {
-      return parseAnswer(answer, await send(deliverPath, Buffer.from(body)));
+      return parseAnswer(answer, await gate.pass(() => send(deliverPath, Buffer.from(body)), isUnanswered));
     },
     lead: (request) => ask(leadPath, request, leadAnswer),
     beat: (heartbeat) => ask(heartbeatPath, heartbeat, heartbeatAnswer),
@@ -98,10 +102,17 @@ export function createPost(workerUrl: string, signingKey: string): Post {
       }
     },
     close() {
+      isClosed = true;
       for (const request of inFlight) request.destroy(new Error('the replicator gave the request up'));
       agent.destroy();
     },
   };
+}
+
+class UnansweredError extends Error {}
+
+function isUnanswered(error: unknown): boolean {
+  return error instanceof PostError && error.cause instanceof UnansweredError;
 }
 
 /** The key is the variable's text as UTF-8. */
