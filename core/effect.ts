@@ -1,7 +1,7 @@
 // Everything an account's object may be told to do. Saves come first and are one transaction; sends follow in order.
 import type { CloseCause } from '../protocol/reasons.ts';
 import type { Change, Position, WireRow } from '../protocol/commit.ts';
-import type { Denial, FlowRecord, HoldRecord, Registration } from '../protocol/write-back.ts';
+import type { Denial, FlowRecord, HoldRecord, Registration, SessionRecord } from '../protocol/write-back.ts';
 import type { Hold } from '../protocol/holds.ts';
 import type { FlowId, TokenId } from '../protocol/ids.ts';
 import type { LedgerMarks } from './ledger.ts';
@@ -30,6 +30,8 @@ export type LedgerSave =
   | { readonly type: 'delete-registration'; readonly id: string }
   | { readonly type: 'put-denial'; readonly key: string; readonly denial: Denial }
   | { readonly type: 'delete-denial'; readonly key: string }
+  | { readonly type: 'put-session-record'; readonly record: SessionRecord }
+  | { readonly type: 'delete-session-record'; readonly id: string }
   | { readonly type: 'put-hold-record'; readonly record: HoldRecord }
   | { readonly type: 'delete-hold-record'; readonly revision: number }
   | { readonly type: 'put-ledger'; readonly marks: LedgerMarks };

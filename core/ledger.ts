@@ -5,7 +5,7 @@
 // revisions, so one number, `through`, says which have. Nothing waits for Postgres but Postgres: at `unflushedMax` records
 // that it does not have, new flows are refused and no record is dropped.
 import { isVisible } from '../protocol/visibility.ts';
-import { liveRecord, recordOf, revisionOf, takeSessions } from './records.ts';
+import { forgetEnded, liveRecord, recordOf, revisionOf, takeSessions } from './records.ts';
 import type {
   Batch,
   BatchAnswer,
@@ -14,6 +14,7 @@ import type {
   FlowRecord,
   HoldRecord,
   Registration,
+  SessionRecord,
   Told,
 } from '../protocol/write-back.ts';
 import type { ClientSession, Grant, LiveGrant, State } from './state.ts';
@@ -59,6 +60,9 @@ export type Ledger = {
   readonly holds: Map<number, HoldRecord>;
   /** Revisions: of the last session that began or ended, and of the list that Postgres has; and how many that names. */
   sessions: { changed: number; through: number; alive: number };
+  /** Connections that ended before Postgres was told of them, by id; and those of them that the present step has ended. */
+  readonly ended: Map<string, SessionRecord>;
+  readonly unsavedEnds: string[];
   /** Records that Postgres refuses; they are kept aside. */
   refused: number;
   /** When the next flush is due; null when there is nothing to write. */
@@ -87,6 +91,8 @@ export function emptyLedger(): Ledger {
     denials: new Map(),
     holds: new Map(),
     sessions: { changed: 0, through: 0, alive: 0 },
+    ended: new Map(),
+    unsavedEnds: [],
     refused: 0,
     dueAt: null,
     failures: 0,
@@ -176,10 +182,10 @@ export function isLedgerFull({ ledger }: State): boolean {
 
 /** How write-back stands, for operators. */
 export function writeBackStatus(state: State) {
-  const { isConfigured, unflushed, stored, holds, failures, refused } = state.ledger;
+  const { isConfigured, unflushed, stored, holds, ended, failures, refused } = state.ledger;
   return {
     isConfigured,
-    waiting: unflushed.size + stored + holds.size,
+    waiting: unflushed.size + stored + holds.size + ended.size + unwritten(state).length,
     failures,
     refused,
     isFull: isLedgerFull(state),
@@ -209,7 +215,7 @@ export function takeBatch(
   const records = [...inMemory, ...stored].sort((a, b) => a.revision - b.revision).slice(0, batchRecordsMax);
   const flows = records.map((record) => ({ ...record, isKnown: record.first <= ledger.through }));
   const denials = [...ledger.denials.values()].filter(({ minute }) => isOver(minute, state.now));
-  const sessions = ledger.sessions.changed > ledger.sessions.through ? takeSessions(state) : null;
+  const sessions = takeSessions(state);
   const devices = unwritten(state).slice(0, batchRecordsMax);
   const holds = [...ledger.holds.values()].slice(0, batchRecordsMax);
   if ([devices, flows, denials, holds].every(({ length }) => length === 0) && sessions === null) {
@@ -249,6 +255,7 @@ export function flushed(
   }
   if (batch.sessions !== null && isWritten('sessions')) {
     ledger.sessions = { ...ledger.sessions, through: batch.sessions.revision, alive: batch.sessions.alive.length };
+    forgetEnded(state, batch, effects);
   }
   effects.saves.push({ type: 'put-ledger', marks: marksOf(ledger) });
   findDue(state);
@@ -345,6 +352,7 @@ function findDue(state: State): void {
     ledger.stored > 0 ||
     ledger.holds.size > 0 ||
     ledger.sessions.changed > ledger.sessions.through ||
+    ledger.ended.size > 0 ||
     unwritten(state).length > 0;
   if (isWaiting) due(state, state.now);
   for (const { minute } of ledger.denials.values()) due(state, minute + 60_000);

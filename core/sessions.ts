@@ -20,6 +20,7 @@ import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
 import { noteSessions } from './ledger.ts';
 import { patchClient } from './patch.ts';
+import { keepEnded } from './records.ts';
 import { noteClient, noteName } from './reconnection.ts';
 import { register } from './registration.ts';
 import { refusalOf } from '../protocol/reasons.ts';
@@ -149,7 +150,10 @@ export function noteCapabilities(state: State, session: Session, iceless: boolea
 
 /** The socket is gone, or is about to be. */
 export function forgetSession(state: State, session: Session): void {
-  if (state.sessions.has(session.id)) noteSessions(state);
+  if (state.sessions.has(session.id)) {
+    noteSessions(state);
+    keepEnded(state, session);
+  }
   state.sessions.delete(session.id);
   state.announced.delete(session.id);
   setDue(state.due, session.id, Infinity);

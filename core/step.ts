@@ -32,6 +32,7 @@ import { liftHold, placeHold } from './holds.ts';
 import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
 import { keepUnseen, takeWritten } from './registration.ts';
+import { saveEnded } from './records.ts';
 import { flushDueAt, flushed, flushFailed, missingFlows, resumeSessions } from './ledger.ts';
 import { parsePgSnapshot } from '../protocol/visibility.ts';
 import { endResync, noteAsked, resyncDueAt, wantRows } from './resync.ts';
@@ -55,6 +56,7 @@ export function step(state: State, input: Input, env: Env): Effects {
   if (input.type !== 'tick' && state.partial === null && (state.deadline ?? Infinity) <= state.now)
     tick(state, effects, env);
   take(state, input, effects, env);
+  saveEnded(state, effects);
   putActorsToSleep(state);
   forgetUnsaved(state.tables.memberships);
   if (state.partial === null) state.tables.evicted.clear();

