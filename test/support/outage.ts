@@ -108,7 +108,7 @@ export async function createLargeAccount(
   );
   const made = await query(
     `with r as (insert into resources (account_id, name, type, address)
-                select $1, 'Network ' || n, 'cidr', '10.20.' || n || '.0/24' from generate_series(1, $4::int) n returning id),
+                select $1, 'Network ' || n, 'cidr', '10.' || 20 + n / 256 || '.' || n % 256 || '.0/24' from generate_series(1, $4::int) n returning id),
           c as (insert into resource_connections (resource_id, gateway_group_id, account_id) select id, $3, $1 from r),
           p as (insert into policies (account_id, actor_group_id, resource_id) select $1, $2, id from r)
      select id::text from r`,
