@@ -1,14 +1,16 @@
 // `drawbridge status` for people: a line a part, a line an account, and below them what is wrong.
 import { formatPgLsn, textToLsn, type LsnText } from '../protocol/lsn.ts';
+import { relaysMax } from '../core/relays.ts';
 import { accountLabel } from './find.ts';
 import { printable, renderTable, type Column } from './table.ts';
 import type { Hold } from '../protocol/holds.ts';
+import type { StatusAnswer } from '../protocol/ingest.ts';
 import type { AccountStatus, Status } from './status.ts';
 
 const partColumns: readonly Column[] = ['PART', 'STATE', ''].map((name) => ({ name, align: 'left' }));
 
 const left = ['ACCOUNT', 'ID', 'LANE', 'EPOCH', 'DELIVERED', 'OBJECT', 'STATE'];
-const right = ['CLIENTS', 'GATEWAYS', 'FLOWS', 'OWED', 'UNREADABLE'];
+const right = ['CLIENTS', 'GATEWAYS', 'FLOWS', 'RELAYS', 'OWED', 'UNREADABLE'];
 const accountColumns: readonly Column[] = [
   ...left.map((name): Column => ({ name, align: 'left' })),
   ...right.map((name): Column => ({ name, align: 'right' })),
@@ -37,7 +39,7 @@ function heldLine(account: AccountStatus, { kind, id, at, by, reason }: Hold): s
   return `${accountLabel(account)}: the ${kind} ${id} is held at the edge since ${since} by ${printable(by)}${reason === null ? '' : ` (${printable(reason)})`}`;
 }
 
-function partRows({ database, slot, replicator, worker, stream }: Status): string[][] {
+function partRows({ database, slot, replicator, worker, stream, sharedRelays }: Status): string[][] {
   return [
     row('database', database, ({ version }) => `Postgres ${version}`),
     row(
@@ -61,6 +63,7 @@ function partRows({ database, slot, replicator, worker, stream }: Status): strin
         ...(lagMs === null ? [] : [`lag ${Math.round(lagMs)} ms`]),
       ].join(', '),
     ),
+    row('shared relays', sharedRelays, ({ relays }) => `${relays} of ${relaysMax}`),
   ];
 }
 
@@ -80,15 +83,17 @@ function accountRow({ slug, id, lane, object }: AccountStatus): string[] {
   const delivered = lane === null ? ['none', '-', '-'] : [lane.state, String(lane.epoch), lsn(lane.lsn)];
   const stands =
     object === null
-      ? ['-', 'unknown', '-', '-', '-', '-', '-']
+      ? ['-', 'unknown', '-', '-', '-', '-', '-', '-']
       : [
           object.position === null ? '-' : lsn(object.position.lsn),
           object.stale ? 'stale' : 'fresh',
-          ...[object.clients, object.gateways, object.flows, object.rejectsOwed, object.unreadableRows.length].map(
-            String,
-          ),
+          ...countsOf(object).map(String),
         ];
   return [slug ?? '-', id, ...delivered, ...stands];
+}
+
+function countsOf({ clients, gateways, flows, relays, rejectsOwed, unreadableRows }: StatusAnswer): number[] {
+  return [clients, gateways, flows, relays, rejectsOwed, unreadableRows.length];
 }
 
 function lsn(text: LsnText): string {

@@ -7,6 +7,8 @@ import { atMost, readArguments } from './arguments.ts';
 import { program, type Command, type Outcome } from './command.ts';
 import { withDatabase } from './database.ts';
 import { accountLabel, idOf, NotFoundError } from './find.ts';
+import { relaysMax } from '../core/relays.ts';
+import { sharedAccountId } from '../protocol/ids.ts';
 import { readingOf, type Reading } from './reading.ts';
 import { readAccounts, readDatabase, readSlot } from './status-database.ts';
 import { askStatus, readReplicator, readStream, readWorker } from './status-http.ts';
@@ -28,6 +30,8 @@ export type AccountStatus = AccountRow & {
   readonly problem: string | null;
 };
 
+type RelayFacts = { readonly relays: number };
+
 export type Status = {
   readonly database: Reading<DatabaseFacts>;
   readonly slot: Reading<SlotFacts>;
@@ -35,6 +39,8 @@ export type Status = {
   readonly worker: Reading<WorkerFacts>;
   /** What the edge has heard of the change stream. */
   readonly stream: Reading<StreamStatus>;
+  /** Relays of no account. */
+  readonly sharedRelays: Reading<RelayFacts>;
   readonly accounts: readonly AccountStatus[];
   readonly accountsTotal: number;
 };
@@ -57,11 +63,12 @@ be read and so grant nothing. The exit status is 1 when anything is not well.`,
       readingOf(async () => await readReplicator(replicatorUrl)),
       readingOf(async () => await readWorker(workerUrl)),
     ]);
-    const [stream, accounts] = await Promise.all([
+    const [stream, sharedRelays, accounts] = await Promise.all([
       askStream(workerUrl, worker, settings),
+      askSharedRelays(workerUrl, worker, settings),
       askObjects(rows, worker, settings),
     ]);
-    return outcomeOf({ database, slot, replicator, worker, stream, accounts, accountsTotal: total });
+    return outcomeOf({ database, slot, replicator, worker, stream, sharedRelays, accounts, accountsTotal: total });
   },
 };
 
@@ -101,6 +108,20 @@ async function askStream(
   const whyNot = worker.facts === null ? 'not known without the worker' : keyProblem(settings);
   if (whyNot !== null) return { facts: null, problem: whyNot };
   return await readingOf(async () => await readStream(workerUrl, settings.ingestKey()));
+}
+
+/** Asks the object that stands for no account. */
+async function askSharedRelays(
+  workerUrl: string,
+  worker: Reading<WorkerFacts>,
+  settings: Settings,
+): Promise<Reading<RelayFacts>> {
+  const whyNot = worker.facts === null ? 'not known without the worker' : keyProblem(settings);
+  if (whyNot !== null) return { facts: null, problem: whyNot };
+  return await readingOf(async () => {
+    const { relays } = await askStatus(workerUrl, settings.ingestKey(), { id: sharedAccountId, place: null });
+    return { facts: { relays }, problem: relays < relaysMax ? null : tooManyRelays };
+  });
 }
 
 async function askObjects(
@@ -145,9 +166,12 @@ export function accountProblem({ lane, ...account }: AccountRow, object: StatusA
   if (unreadableRows.length > 0) {
     return `rows that cannot be read grant nothing (${unreadableRows.join(', ')}): correct them, or update the worker`;
   }
+  if (object.relays >= relaysMax) return `it has ${tooManyRelays}`;
   if (clonedDevices.length === 0) return writeBackProblem(object);
   return `several programs connect by turns under one external_id (devices ${clonedDevices.join(', ')}): give each its own`;
 }
+
+const tooManyRelays = `${relaysMax} relays, and further ones are refused: stop some, or look for programs that start again and again`;
 
 /** What keeps the ledger of flows from Postgres; a flush that has failed once is no problem yet. */
 function writeBackProblem({ writeBack }: StatusAnswer): string | null {
@@ -172,10 +196,10 @@ function keyProblem(settings: Settings): string | null {
 }
 
 function outcomeOf(found: Status): Outcome {
-  const { database, slot, replicator, worker, stream, accounts, accountsTotal } = found;
-  const parts = { database, slot, replicator, worker, stream };
+  const { database, slot, replicator, worker, stream, sharedRelays, accounts, accountsTotal } = found;
+  const parts = { database, slot, replicator, worker, stream, sharedRelays };
   const unwell = [
-    ...Object.entries(parts).flatMap(([name, { problem }]) => (problem === null ? [] : [`the ${name}`])),
+    ...Object.entries(parts).flatMap(([name, { problem }]) => (problem === null ? [] : [`the ${wordsOf(name)}`])),
     ...accounts.flatMap((account) => (account.problem === null ? [] : [`the account ${accountLabel(account)}`])),
   ];
   const described = Object.fromEntries(
@@ -190,6 +214,11 @@ function outcomeOf(found: Status): Outcome {
     text: renderStatus(found),
     failure: unwell.length === 0 ? null : `Not all is well: look at ${named.join(', ')}.`,
   };
+}
+
+/** `shared relays` of `sharedRelays`. */
+function wordsOf(name: string): string {
+  return name.replace(/[A-Z]/g, (letter) => ` ${letter.toLowerCase()}`);
 }
 
 function messageOf(cause: unknown): string {

@@ -15,7 +15,7 @@ import type { RelayHello } from '../protocol/link.ts';
 import type { RelaySession, State } from './state.ts';
 import type { SharedRelays } from '../protocol/relays.ts';
 
-/** Decides a relay's connection by its token alone; what stands at its address is replaced by its join. */
+/** Decides a relay's connection by its token alone; what stands at its address under that token is replaced by its join. */
 export function connectRelay(
   state: State,
   sessionId: string,

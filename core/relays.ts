@@ -5,8 +5,8 @@
 //      ▲                             │ same secret
 //      └─────────────────────────────┘
 //
-// Whoever joins at the address and port of another replaces it at once: it is what stands there. Pure, for an account's own
-// relays and for shared ones.
+// Whoever joins at the address and port of another under the same token replaces it at once: it is what stands there. Under another
+// token it waits until that is gone. Pure, for an account's own relays and for shared ones.
 import { bytesToHex } from './encoding.ts';
 import { distanceKm } from './distance.ts';
 import type { Hashes } from './hashes.ts';
@@ -24,16 +24,17 @@ const relaysPerDevice = 2;
 
 export type Relays = Map<string, HeldRelay>;
 
-/** What became of a join. `ended`: connections that are not the relay's any more. `refused`: a newer one is in place, or no room. */
+/** What became of a join. `ended`: connections that are not the relay's any more. `refused`: another is in place, or no room. */
 export type Joined =
   | { readonly type: 'joined'; readonly ended: readonly string[]; readonly isChanged: boolean }
-  | { readonly type: 'refused'; readonly cause: 'superseded' | 'overloaded' };
+  | { readonly type: 'refused'; readonly cause: 'superseded' | 'address_taken' | 'overloaded' };
 
 /** Takes in a relay that has just joined on a connection. */
 export function joinRelay(relays: Relays, entry: RelayEntry, on: Connection): Joined {
   const conflicting = [...relays.values()].filter(
     (held) => held.entry.id === entry.id || isSamePlace(held.entry, entry),
   );
+  if (conflicting.some(({ tokenId }) => tokenId !== on.tokenId)) return { type: 'refused', cause: 'address_taken' };
   const others = conflicting.filter(({ sessionId }) => sessionId !== null && sessionId !== on.sessionId);
   if (others.some(({ connectedAt }) => connectedAt > on.connectedAt)) return { type: 'refused', cause: 'superseded' };
   const before = relays.get(entry.id);

@@ -11,7 +11,7 @@ const listMax = 100;
 
 /** `now`: milliseconds since 1970-01-01 UTC. */
 export function statusOf(state: State, now: number): StatusAnswer {
-  const { position, term, stale, sessions, grants, tables } = state;
+  const { position, term, stale, sessions, grants, tables, relays } = state;
   const roles = [...sessions.values()].map(({ role }) => role);
   return {
     position,
@@ -20,6 +20,7 @@ export function statusOf(state: State, now: number): StatusAnswer {
     clients: roles.filter((role) => role === 'client').length,
     gateways: roles.filter((role) => role === 'gateway').length,
     flows: [...grants.values()].filter(({ phase }) => phase === 'live').length,
+    relays: relays.size,
     rejectsOwed: [...grants.values()].filter((grant) => isOwedToAbsent(state, grant)).length,
     writeBack: writeBackStatus(state),
     unreadableRows: [...tables.unreadable].slice(0, listMax),

@@ -51,6 +51,8 @@ export const statusAnswer = v.object({
   clients: count,
   gateways: count,
   flows: count,
+  /** Relays that connect to it; further ones are refused at `relaysMax` of core/relays.ts. */
+  relays: v.optional(count, 0),
   /** Accesses that ended and whose gateway is away: it is told after its next init. */
   rejectsOwed: count,
   /** What the edge has to write to Postgres: whether it has a database for it, and how it goes. */

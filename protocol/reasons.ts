@@ -69,6 +69,7 @@ export const closes = {
   token_gone: { code: 1000, reason: 'the token was deleted or has expired', signOut: true },
   device_gone: { code: 1000, reason: 'the device was deleted', signOut: true },
   superseded: { code: 1000, reason: 'a newer connection of the same device took over', signOut: false },
+  address_taken: { code: 1013, reason: 'a relay with another token has this address or secret', signOut: false },
   moved: { code: 1000, reason: 'the device or its token belongs elsewhere', signOut: false },
   disabled: { code: 1000, reason: 'the account or the actor is disabled', signOut: false },
   held: { code: 1000, reason: 'an operator has cut the device or its owner off', signOut: false },

@@ -1,6 +1,7 @@
 // When `drawbridge status` calls an account well.
 import { expect, test } from 'vitest';
 import { accountProblem } from '../../cli/status.ts';
+import { relaysMax } from '../../core/relays.ts';
 import { lsn } from '../support/world.ts';
 
 const row = { id: 'id', slug: 'acme', place: null, lane: { state: 'live', reason: null, epoch: 2, lsn: lsn(100) } };
@@ -11,6 +12,7 @@ const object = {
   clients: 1,
   gateways: 1,
   flows: 1,
+  relays: 2,
   rejectsOwed: 2,
   writeBack: { isConfigured: true, waiting: 0, failures: 0, refused: 0, isFull: false },
   unreadableRows: [],
@@ -32,6 +34,7 @@ test.each([
   [row, { ...object, stale: true }, /stale.* resync acme/],
   [row, { ...object, position: { epoch: 2, lsn: lsn(99) } }, /has lost what was delivered.* resync acme/],
   [row, { ...object, unreadableRows: ['policies/p1'] }, /cannot be read grant nothing \(policies\/p1\)/],
+  [row, { ...object, relays: relaysMax }, /it has 1000 relays, and further ones are refused: stop some/],
   [row, { ...object, clonedDevices: ['d1'] }, /one external_id \(devices d1\)/],
   [
     row,

@@ -9,6 +9,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { startClient } from '../../devices/client.ts';
 import { Refused } from '../../devices/device.ts';
 import { startGateway } from '../../devices/gateway.ts';
+import { startRelay } from '../../devices/relay.ts';
 import { createFirstAccount, type FirstAccount } from '../../dev/first-account.ts';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres } from '../../dev/postgres.ts';
@@ -103,10 +104,11 @@ test('a token of type api admits no device', async () => {
   }
 });
 
-test('status shows all parts, who is connected, and the flows that are open', async () => {
+test('[P15.804] status shows all parts, who is connected, the flows that are open, and the relays', async () => {
   const gateway = await startGateway({ url: workerUrl, ...account.gateway, name: 'Rack 1' });
   const client = await startClient({ url: workerUrl, ...account.client, name: 'laptop' });
   expect((await client.createFlow(account.resourceId)).event).toBe('flow_created');
+  const relay = await startRelay({ url: workerUrl, ...account.relay, ipv4: '192.0.2.7' });
   await untilLaneIsRecorded();
 
   const ran = await run('status', '--json');
@@ -117,12 +119,13 @@ test('status shows all parts, who is connected, and the flows that are open', as
     slot: { name: 'cli', active: true, problem: null },
     replicator: { leader: true, streaming: true, lanes: 1, held: 0, problem: null },
     worker: { url: workerUrl, problem: null },
+    sharedRelays: { relays: 0, problem: null },
     accounts: [
       {
         id: account.accountId,
         slug: 'acme',
         lane: { state: 'live' },
-        object: { stale: false, clients: 1, gateways: 1, flows: 1, rejectsOwed: 0, unreadableRows: [] },
+        object: { stale: false, clients: 1, gateways: 1, flows: 1, relays: 1, rejectsOwed: 0, unreadableRows: [] },
         problem: null,
       },
     ],
@@ -131,7 +134,9 @@ test('status shows all parts, who is connected, and the flows that are open', as
   const human = await run('status', '--account', 'acme');
   expect(human.out).toMatch(/^stream +ok +epoch \d+, accounts 1, applied to .*, lag -?\d+ ms$/m);
   expect(human.out).toMatch(/^replicator +ok +leads, streams, epoch \d+, term \d+, lanes 1, held 0, parked 0$/m);
-  expect(human.out).toMatch(new RegExp(`^acme +${account.accountId} +live .* fresh +1 +1 +1 +0 +0$`, 'm'));
+  expect(human.out).toMatch(new RegExp(`^acme +${account.accountId} +live .* fresh +1 +1 +1 +1 +0 +0$`, 'm'));
+  expect(human.out).toMatch(/^shared relays +ok +0 of 1000$/m);
+  relay.device.close();
   client.device.close();
   gateway.device.close();
 });
@@ -235,7 +240,10 @@ test('resync --wait has the account delivered again by snapshot, and says so', a
 test('status with a key that the worker does not have says so and shows the rest', async () => {
   const { code, out, err } = await drawbridge(['status'], { ...env, DRAWBRIDGE_INGEST_KEY: 'x'.repeat(32) });
 
-  expect([code, err]).toEqual([1, 'drawbridge: Not all is well: look at the stream, the account acme.\n']);
+  expect([code, err]).toEqual([
+    1,
+    'drawbridge: Not all is well: look at the stream, the shared relays, the account acme.\n',
+  ]);
   expect(out).toMatch(/^acme: The worker refuses the signature: DRAWBRIDGE_INGEST_KEY must begin with a key/m);
   expect(out).toMatch(/^worker +ok/m);
 });

@@ -281,6 +281,29 @@ test('[P5.74] an older connection of a relay, and one that claims its secret or 
   expect(changesOf(taken)).toMatchObject([{ disconnected_ids: [], connected: [{ addr: '198.51.100.10:3478' }] }]);
 });
 
+test('[P5.800] under another token a relay replaces neither what stands at its address nor what has its secret, until that is gone', () => {
+  const rows = relayRows();
+  const strangerToken = tokenRow('relay_group', id('tokx'), 'x'.repeat(32));
+  rows.tokens?.push(strangerToken);
+  const driven = drive(rows);
+  const stranger = { token: { id: id('tokx'), type: 'relay_group', secret: 'x'.repeat(32) }, connectedAt: 9000 };
+  joinRelay(driven);
+  joinClient(driven);
+  expect(lines(joinRelay(driven, other, stranger))).toEqual(['relay-6 close address_taken']);
+  expect(lines(joinRelay(driven, stampSecret, { ...stranger, ...elsewhere }, 'thief'))).toEqual([
+    'thief close address_taken',
+  ]);
+  leave(driven);
+  expect(lines(joinRelay(driven, other, stranger))).toEqual(['relay-6 close address_taken']);
+  expect(lines(joinRelay(driven, '7'.repeat(64), { connectedAt: 9000 }))).toEqual([
+    'relay-7 init',
+    'client relays_presence',
+  ]);
+  leave(driven, 'relay-7');
+  tickAt(driven, driven.now + graceMs);
+  expect(lines(joinRelay(driven, other, stranger))).toEqual(['relay-6 init', 'client relays_presence']);
+});
+
 test('[P12.36] whatever a relay says beside its join is an unknown message, and a join without a secret ends it', () => {
   const driven = drive(relayRows());
   joinRelay(driven);
