@@ -65,10 +65,12 @@ export function expiryToRenew(state: State, grant: LiveGrant): number {
   return expiryToTell(Math.min(grant.justifiedUntil ?? Infinity, grant.limitedUntil ?? Infinity), state.now);
 }
 
-/** Whether the row of a token issued then would have been here by now, if there were one. `issuedAt`: null where not known. */
-export function isTokenOverdue(state: State, issuedAt: number | null): boolean {
-  const { appliedTo } = state.freshness;
-  return issuedAt !== null && appliedTo !== null && issuedAt + tokenMsMax < appliedTo;
+/**
+ * Whether the row of a token issued then would have been here by now, if there were one. `issuedAt`: null where not known. However
+ * far the stream has come, it has not come here while the rows are stale.
+ */
+export function isTokenOverdue({ freshness: { appliedTo }, stale }: State, issuedAt: number | null): boolean {
+  return !stale && issuedAt !== null && appliedTo !== null && issuedAt + tokenMsMax < appliedTo;
 }
 
 export function deniesWhileBehind(state: State): boolean {

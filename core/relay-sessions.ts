@@ -7,6 +7,7 @@ import { graceMs, joinRelay, leaveRelay, relayId } from './relays.ts';
 import { isValidToken } from './token.ts';
 import { patchAllRelays } from './relay-views.ts';
 import { refusalOf } from '../protocol/reasons.ts';
+import { refusalOfAbsent } from './tombstones.ts';
 import { sharedAccountId } from '../protocol/ids.ts';
 import type { Admission, Effects } from './effect.ts';
 import type { CloseCause, RefusalCode } from '../protocol/reasons.ts';
@@ -28,7 +29,7 @@ export function connectRelay(
   if (state.position === null) return refuse('account_not_ready');
   if (account !== sharedAccountId && accountOf(state) === null) return refuse('invalid_token');
   const token = state.tables.rows.tokens.get(hello.token.id);
-  if (token === undefined) return refuse('token_not_known_yet');
+  if (token === undefined) return refuse(refusalOfAbsent(state, hello.token, effects));
   if (!isValidToken(token, hello, state.now, env)) return refuse('invalid_token');
   if ((accountOf(state)?.disabled_at ?? null) !== null) return refuse('account_disabled');
   const session: RelaySession = {

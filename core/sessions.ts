@@ -13,8 +13,7 @@ import { takeReplacement } from './clones.ts';
 import { expectLease, expectSession, setDue } from './due.ts';
 import { gatewayResource } from './render.ts';
 import { grantsOfClient, grantsOfGateway, sendOwedRejects, takeOwedToClient } from './grants.ts';
-import { askUnlessFresh, isTokenOverdue } from './freshness.ts';
-import { isBuried } from './tombstones.ts';
+import { isBuried, refusalOfAbsent } from './tombstones.ts';
 import { isHeld } from './holds.ts';
 import { judge, renewed } from './judge.ts';
 import { must } from '../protocol/assert.ts';
@@ -41,10 +40,7 @@ import type { TokenRow } from '../protocol/rows.ts';
 export function connect(state: State, sessionId: string, hello: Hello, effects: Effects, env: Env): Admission {
   const refuse = (code: RefusalCode): Admission => ({ type: 'refused', refusal: refusalOf(code) });
   const refused = refusalOfToken(state, hello.token.id, (row) => isValidToken(row, hello, state.now, env));
-  if (refused === 'token_not_known_yet') {
-    if (isTokenOverdue(state, hello.token.issuedAt)) return refuse('invalid_token');
-    askUnlessFresh(state, effects);
-  }
+  if (refused === 'token_not_known_yet') return refuse(refusalOfAbsent(state, hello.token, effects));
   if (refused !== null) return refuse(refused);
   const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
   if (isActorHeld(state, token)) return refuse('held');

@@ -1,6 +1,8 @@
 // Tokens whose rows are gone: who still shows one is told at once that it is void, however far the stream has come. Kept until
 // the token would have expired, a bounded number of them; what is dropped is decided by how far the stream has come.
+import { askUnlessFresh, isTokenOverdue } from './freshness.ts';
 import type { Effects } from './effect.ts';
+import type { RefusalCode } from '../protocol/reasons.ts';
 import type { State } from './state.ts';
 import type { TokenId } from '../protocol/ids.ts';
 import type { Touched } from './touched.ts';
@@ -34,4 +36,15 @@ export function keepTombstone(state: State, { tokenId, expiresAt }: Tombstone): 
 
 export function isBuried(state: State, tokenId: TokenId): boolean {
   return state.tombstones.has(tokenId);
+}
+
+/** Why nobody is admitted under a validly signed token that has no row here: it is void, or its row may be on its way. */
+export function refusalOfAbsent(
+  state: State,
+  { id, issuedAt }: { readonly id: TokenId; readonly issuedAt: number | null },
+  effects: Effects,
+): RefusalCode {
+  if (isBuried(state, id) || isTokenOverdue(state, issuedAt)) return 'invalid_token';
+  askUnlessFresh(state, effects);
+  return 'token_not_known_yet';
 }

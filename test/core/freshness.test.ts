@@ -19,6 +19,8 @@ import {
   id,
   ids,
   insert,
+  relayHello,
+  relayRows,
   remove,
   row,
   tokenRow,
@@ -271,4 +273,33 @@ test('[P5.48] a gateway is treated alike', () => {
   expect(driven.step({ type: 'connect', sessionId: 'new', hello }).admission).toMatchObject({
     refusal: { code: 'invalid_token' },
   });
+});
+
+test('[P5.48] [P5.49] a relay is treated alike', () => {
+  const driven = silent(relayRows());
+  const codeOf = (token: object) => {
+    const hello = relayHello({ token: { ...relayHello().token, ...token } });
+    const { admission, asksFreshness } = driven.step({ type: 'connect', sessionId: 'new', hello });
+    return [admission?.type === 'refused' ? admission.refusal.code : 'admitted', asksFreshness];
+  };
+  const unknown = { id: id('unknown'), issuedAt: 1 };
+
+  expect(codeOf(unknown)).toEqual(['token_not_known_yet', true]);
+  hear(driven, 900_000);
+  expect(codeOf(unknown)).toEqual(['invalid_token', false]);
+  expect(codeOf({})).toEqual(['admitted', false]);
+  driven.commit({ op: 'delete', table: 'tokens', old: relayRows().tokens?.at(-1) });
+  expect(codeOf({ issuedAt: null })).toEqual(['invalid_token', false]);
+});
+
+test('[P5.700] while the rows are stale a token without a row is waited for, unless its row was here', () => {
+  const driven = silent();
+  driven.commit({ op: 'delete', table: 'tokens', old: row('tokens') });
+  hear(driven, 900_000);
+  driven.state.stale = true;
+  const codeOf = (hello: Hello) => driven.step({ type: 'connect', sessionId: 'new', hello }).admission;
+
+  expect(codeOf(clientHello())).toMatchObject({ refusal: { code: 'invalid_token' } });
+  const unknown = clientHello({ token: { ...clientHello().token, id: id('unknown'), issuedAt: 1 } });
+  expect(codeOf(unknown)).toMatchObject({ refusal: { code: 'token_not_known_yet' } });
 });
