@@ -1,9 +1,10 @@
-// `npm run protocol`: writes docs/protocol.md from the schemas of protocol/device/. A test compares the two.
+// `npm run protocol`: writes docs/protocol.md from the schemas of protocol/device/ and from protocol/reasons.ts. A test compares the two.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { writeFileSync } from 'node:fs';
 import { describe, exampleOf } from '../protocol/device/describe.ts';
 import { messages, notes } from '../protocol/device/messages.ts';
+import { outcomes } from './protocol-outcomes.ts';
 import { pushFrame, replyFrame } from '../protocol/framing.ts';
 import type { Message } from '../protocol/device/messages.ts';
 
@@ -15,8 +16,9 @@ export function protocolPage(): string {
   const roles = ['client', 'gateway', 'relay'] as const;
   return `${[
     '# What devices and the portal say to each other',
-    'Made by `npm run protocol` from `protocol/device/`. Which programs are of which generation, and what else differs between them, is in [compatibility.md](compatibility.md).',
+    'Made by `npm run protocol` from `protocol/device/` and `protocol/reasons.ts`. Which programs are of which generation, and what else differs between them, is in [compatibility.md](compatibility.md).',
     framing(),
+    ...outcomes(),
     ...roles.flatMap((role) =>
       (['to the device', 'from the device'] as const).map((direction) => section(role, direction)),
     ),

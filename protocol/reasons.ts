@@ -3,6 +3,7 @@
 import type { Refusal } from './link.ts';
 
 const refusals = {
+  invalid_connect_params: { status: 400, detail: 'A parameter of the connection is wrong.', retry: 60 },
   invalid_token: { status: 401, detail: 'The token is not valid: sign in again or install a new one.', retry: null },
   missing_token: {
     status: 401,
@@ -36,6 +37,7 @@ const refusals = {
 } as const satisfies Record<string, { status: number; detail: string; retry: number | null }>;
 
 export type RefusalCode = keyof typeof refusals;
+export const refusalCodes = Object.keys(refusals).filter((code): code is RefusalCode => code in refusals);
 
 /** The refusal for `code`, with its default wording. */
 export function refusalOf(code: RefusalCode): Refusal {
@@ -58,7 +60,7 @@ export function tooManyConnects(waitSeconds: number): Refusal {
 
 /** A connection whose parameters are wrong; `detail` names the parameter and what was expected. */
 export function invalidParameters(detail: string): Refusal {
-  return { status: 400, code: 'invalid_connect_params', detail, retryAfterSeconds: 60 };
+  return { ...refusalOf('invalid_connect_params'), detail };
 }
 
 /**
@@ -86,3 +88,4 @@ export const closes = {
 } as const satisfies Record<string, { code: number; reason: string; signOut: boolean }>;
 
 export type CloseCause = keyof typeof closes;
+export const closeCauses = Object.keys(closes).filter((cause): cause is CloseCause => cause in closes);
