@@ -20,9 +20,9 @@ export const deliveryBytesMax = 32 * 1024 * 1024;
  * arrays, and Postgres's own text for everything else (int8, numeric, timestamptz in UTC, inet, uuid, json, bytea as `\x…`).
  */
 export type WireValue = null | boolean | number | string | readonly WireValue[];
-const wireValue: v.GenericSchema<WireValue> = v.lazy(() =>
-  v.union([v.null(), v.boolean(), v.number(), v.string(), v.array(wireValue)]),
-);
+
+/** Lists within lists, at most: one more than the dimensions that an array of Postgres may have. */
+const listDepthMax = 7;
 
 /**
  * Stands for a value that could not be decoded, or was too large, and says which: its row grants nothing. A list of Postgres
@@ -38,9 +38,23 @@ export function isUnreadableValue(value: unknown): boolean {
   return Array.isArray(value) && value[0] === false && value[1] === 'unreadable';
 }
 
-/** A row by column name. */
-export const wireRow = v.record(v.string(), wireValue);
+/** A row by column name. Every change has one or two, so they are checked by hand: by schema it takes ten times as long. */
+export const wireRow = v.custom<WireRow>(
+  isWireRow,
+  'expected a row: an object with a value, or lists of them, by column',
+);
 export type WireRow = Readonly<Record<string, WireValue>>;
+
+function isWireRow(input: unknown): input is WireRow {
+  if (typeof input !== 'object' || input === null || Array.isArray(input)) return false;
+  return Object.values(input).every((value) => isWireValue(value, listDepthMax));
+}
+
+function isWireValue(value: unknown, depth: number): boolean {
+  if (typeof value === 'string' || value === null) return true;
+  if (Array.isArray(value)) return depth > 0 && value.every((item) => isWireValue(item, depth - 1));
+  return typeof value === 'number' || typeof value === 'boolean';
+}
 
 const seq = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 
