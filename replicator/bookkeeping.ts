@@ -10,7 +10,7 @@ import { assert, must, unreachable } from '../protocol/assert.ts';
 import { sharedAccountId, type AccountId } from '../protocol/ids.ts';
 import { formatPgLsn, parsePgLsn, type Lsn } from '../protocol/lsn.ts';
 import type { Ack, Positions } from './ack.ts';
-import { logRowJson, withoutData, type ChangeLog, type LogBatch, type LogRow } from './change-log.ts';
+import { logColumns, withoutData, type ChangeLog, type LogBatch, type LogRow } from './change-log.ts';
 import { LogAside } from './log-aside.ts';
 import type { Log } from './log.ts';
 import type { Record } from './record.ts';
@@ -198,7 +198,7 @@ function isRefusal(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && /^(?:22|23|54|P0)/.test(error.code ?? '');
 }
 
-/** One statement: rows of the log, lanes, and what the primary sees. */
+/** One statement: rows of the log, lanes, and what the primary sees. Arrays cost a third less than a record set of JSON. */
 export async function writeRows(
   client: ClientBase,
   rows: readonly LogRow[],
@@ -211,13 +211,14 @@ export async function writeRows(
          (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, old_data, data, reason, subject, vsn)
        select 'epoch'::timestamptz + committed_us * interval '1 microsecond', $3, lsn, seq, account_id, "table", op,
               old_data, data, reason, subject, drawbridge.vsn_at(lsn)
-         from json_to_recordset($5::json) as given (committed_us bigint, lsn pg_lsn, seq bigint, account_id uuid,
-              "table" text, op text, old_data jsonb, data jsonb, reason text, subject jsonb)
+         from unnest($6::bigint[], $7::pg_lsn[], $8::bigint[], $9::uuid[], $10::text[], $11::text[], $12::jsonb[],
+                     $13::jsonb[], $14::text[], $15::jsonb[])
+              as given (committed_us, lsn, seq, account_id, "table", op, old_data, data, reason, subject)
        on conflict do nothing),
      moved as (
        insert into drawbridge.lanes as lane (account_id, epoch, to_lsn, state, reason, term)
        select account_id, $3, to_lsn, case when reason is null then 'live' else 'parked' end, reason, $4
-         from unnest($1::uuid[], $2::pg_lsn[], $6::text[]) as given (account_id, to_lsn, reason)
+         from unnest($1::uuid[], $2::pg_lsn[], $5::text[]) as given (account_id, to_lsn, reason)
        on conflict (account_id) do update
          set epoch = excluded.epoch, to_lsn = excluded.to_lsn, state = excluded.state, reason = excluded.reason,
              term = excluded.term, updated_at = now()
@@ -229,8 +230,8 @@ export async function writeRows(
       lanes.map(({ lsn }) => formatPgLsn(lsn)),
       epoch,
       term,
-      `[${rows.map(logRowJson).join(',')}]`,
       lanes.map(({ parked }) => parked),
+      ...logColumns(rows),
     ],
   );
   const row = must(result.rows[0], 'the answer of the lanes table');

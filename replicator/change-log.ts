@@ -140,11 +140,20 @@ export function withoutData<Row extends PartRow>(row: Row, reason: string): Row 
   return { ...row, oldData: null, data: null, reason };
 }
 
-/** The record that `json_to_recordset` reads. */
-export function logRowJson(row: LogRow): string {
-  const { lsn, committedAtUs, seq, account, table, op, oldData, data, subject, reason } = row;
-  const plain = { committed_us: committedAtUs, lsn: formatPgLsn(lsn), seq, account_id: account, table, op, reason };
-  return `${JSON.stringify(plain).slice(0, -1)},"old_data":${oldData},"data":${data},"subject":${subject}}`;
+/** Columns of the rows as Postgres takes them: commit time, LSN, seq, account, table, op, old data, data, reason and subject. */
+export function logColumns(rows: readonly LogRow[]): readonly (readonly (string | number | null)[])[] {
+  return [
+    rows.map(({ committedAtUs }) => committedAtUs),
+    rows.map(({ lsn }) => formatPgLsn(lsn)),
+    rows.map(({ seq }) => seq),
+    rows.map(({ account }) => account),
+    rows.map(({ table }) => table),
+    rows.map(({ op }) => op),
+    rows.map(({ oldData }) => oldData),
+    rows.map(({ data }) => data),
+    rows.map(({ reason }) => reason),
+    rows.map(({ subject }) => subject),
+  ];
 }
 
 function rowsOf({ committedAtUs, byAccount, truncates }: Transaction): readonly PartRow[] {
