@@ -39,8 +39,8 @@ export function settle(state: State, touched: Touched, slugBefore: string | null
     const session = state.sessions.get(id);
     if (session?.joined === true && touched.tokens.has(tokenId)) patchRelays(state, session, effects, env);
   }
-  settleRelays(state, effects, env);
   for (const [session, cause] of ending) endSession(state, session, cause, effects);
+  settleRelays(state, effects, env);
 }
 
 /** Tells each joined client in reach what changed for it, once. */

@@ -34,8 +34,8 @@ export function tick(state: State, effects: Effects, env: Env): void {
     const held = state.grants.get(grant.flowId);
     if (held?.phase === 'live') giveUp(state, held, effects, env);
   }
-  settleRelays(state, effects, env);
   for (const [session, cause] of ending) endSession(state, session, cause, effects);
+  settleRelays(state, effects, env);
   for (const { id } of sessions) {
     const session = state.sessions.get(id);
     if (session !== undefined && (session.waitsUntil ?? Infinity) <= state.now) joined(state, session, effects, env);

@@ -130,7 +130,7 @@ test('status shows each part that is away with the way out, and the others still
   expect(out).toContain(`acme     ${acme}  none`);
   expect(out).toContain('acme: its object was not asked: the worker cannot be reached');
   expect(err).toBe(
-    'drawbridge: Not all is well: look at the slot, the replicator, the worker, the stream, the account acme, 1 more.\n',
+    'drawbridge: Not all is well: look at the slot, the replicator, the worker, the stream, the shared relays, 2 more.\n',
   );
 });
 

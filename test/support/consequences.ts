@@ -255,10 +255,23 @@ export const consequences: Readonly<Record<string, Line>> = {
 
 const page = readFileSync(fileURLToPath(new URL('../../docs/consequences.md', import.meta.url)), 'utf8');
 
+const [ofRows = '', ofRelays = ''] = page.split(/^## Relays$/m);
+
 /** The lines of the page: id, change in words, and what each side is told. */
-export const linesOfPage = [...page.matchAll(/^\| ([a-z-]+) +\| (.*?) +\| (.*?) +\| (.*?) +\|$/gm)]
+export const linesOfPage = [...ofRows.matchAll(/^\| ([a-z-]+) +\| (.*?) +\| (.*?) +\| (.*?) +\|$/gm)]
   .filter(([, name = '']) => name !== 'id' && !name.startsWith('-'))
   .map(([, name = '', change = '', gateway = '', client = '']) => ({ name, change, gateway, client }));
+
+/** The lines about relays: the same, and what the relays are told. */
+export const linesOfRelays = [...ofRelays.matchAll(/^\| ([a-z-]+) +\| (.*?) +\| (.*?) +\| (.*?) +\| (.*?) +\|$/gm)]
+  .filter(([, name = '']) => name !== 'id' && !name.startsWith('-'))
+  .map(([, name = '', change = '', relay = '', gateway = '', client = '']) => ({
+    name,
+    change,
+    relay,
+    gateway,
+    client,
+  }));
 
 /** What a cell of the page says, one thing each. */
 export function thingsIn(cell: string): string[] {
