@@ -87,10 +87,11 @@ function whyRefused({ source, heard }: StreamMemory, request: LeadRequest, now: 
     return `the database is on timeline ${request.timeline}, and the edge has followed it on timeline ${source.timeline}: name the primary in REPLICATOR_DATABASE_URL, or promote this one (pg_promote) so that it gets a timeline of its own`;
   }
   const isAlive = heard !== null && now - heard.atMs < aliveMsMax;
-  if (isAlive && !(isSameSystem && isOnRecord(heard, request))) {
-    return `another database feeds the edge, heard ${now - heard.atMs} ms ago: stop its replicator first, or give this one a worker and keys of its own`;
-  }
-  return null;
+  if (!isAlive || (isSameSystem && isOnRecord(heard, request))) return null;
+  const agoMs = now - heard.atMs;
+  return isSameSystem
+    ? `another replicator of this system feeds the edge, heard ${agoMs} ms ago, by another slot, of another database or of a copy: stop it first, or start this one with its database and its DRAWBRIDGE_SLOT, so that it stands by`
+    : `another database feeds the edge, heard ${agoMs} ms ago: stop its replicator first, or give this one a worker and keys of its own`;
 }
 
 function whyDistrusted({ source, heard, applied }: StreamMemory, request: LeadRequest): string | null {

@@ -11,6 +11,7 @@ import type { Lsn } from '../protocol/lsn.ts';
 import { accountColumn, keyColumns, mayBeShared, streamedTable, type StreamedTable } from '../protocol/tables.ts';
 import { assert } from '../protocol/assert.ts';
 import type { Message, Relation } from './decode.ts';
+import { Listener, type Said } from './said.ts';
 import { StreamStopError } from './stop.ts';
 
 /** Bytes of the stream held for one account before they are handed over as a part. */
@@ -49,7 +50,7 @@ export type Transaction = Begun & {
   readonly born: ReadonlySet<AccountId>;
   /** Those in `byAccount` too, once each, whether or not an account is known. */
   readonly truncates: readonly { readonly seq: number; readonly table: StreamedTable }[];
-  readonly messages: readonly { readonly prefix: string; readonly content: string }[];
+  readonly said: Said;
 };
 
 export type Assembler = {
@@ -70,7 +71,7 @@ type Open = Begun & {
   readonly byAccount: Map<AccountId, Account>;
   readonly born: Set<AccountId>;
   readonly truncates: { seq: number; table: StreamedTable }[];
-  readonly messages: { prefix: string; content: string }[];
+  readonly listener: Listener;
   nextSeq: number;
   /** Bytes held, over all accounts. */
   bytes: number;
@@ -78,8 +79,14 @@ type Open = Begun & {
   hasParts: boolean;
 };
 
-/** `knownAccounts` is asked at each truncate: it reaches every account that has ever had a lane. */
-export function createAssembler(knownAccounts: () => Iterable<AccountId>): Assembler {
+/**
+ * `knownAccounts` is asked at each truncate: it reaches every account that has ever had a lane. Messages that steer are signed
+ * under one of `ingestKeys`.
+ */
+export function createAssembler(
+  knownAccounts: () => Iterable<AccountId>,
+  ingestKeys: readonly string[] = [],
+): Assembler {
   const tablesByRelation = new WeakMap<Relation, StreamedTable>();
   let open: Open | null = null;
 
@@ -111,7 +118,7 @@ export function createAssembler(knownAccounts: () => Iterable<AccountId>): Assem
         return;
       case 'message':
         // A message outside of a transaction has no commit to stand at; none of ours is sent that way.
-        if (message.transactional) inside().messages.push({ prefix: message.prefix, content: message.content });
+        if (message.transactional) inside().listener.take(message);
         return;
       case 'relation':
         tableOf(message.relation);
@@ -128,9 +135,7 @@ export function createAssembler(knownAccounts: () => Iterable<AccountId>): Assem
     push(message, bytes) {
       if (message.type === 'begin') {
         assert(open === null, 'transactions of the stream do not nest');
-        const { start, xid32, committedAtUs } = message;
-        const empty = { byAccount: new Map(), born: new Set<AccountId>(), truncates: [], messages: [] };
-        open = { start, xid32, committedAtUs, ...empty, nextSeq: 0, bytes: 0, isPartDue: false, hasParts: false };
+        open = begin(message, new Listener(ingestKeys));
         return [];
       }
       if (message.type === 'commit') {
@@ -144,8 +149,13 @@ export function createAssembler(knownAccounts: () => Iterable<AccountId>): Assem
   };
 }
 
+function begin({ start, xid32, committedAtUs }: Begun, listener: Listener): Open {
+  const empty = { byAccount: new Map(), born: new Set<AccountId>(), truncates: [] };
+  return { start, xid32, committedAtUs, ...empty, listener, nextSeq: 0, bytes: 0, isPartDue: false, hasParts: false };
+}
+
 function complete(open: Open, commit: Extract<Message, { type: 'commit' }>): Transaction {
-  const { start, xid32, born, truncates, messages } = open;
+  const { start, xid32, born, truncates } = open;
   const { endLsn: lsn, committedAtUs } = commit;
   const byAccount = new Map<AccountId, readonly Change[]>();
   const partsByAccount = new Map<AccountId, number>();
@@ -153,7 +163,7 @@ function complete(open: Open, commit: Extract<Message, { type: 'commit' }>): Tra
     byAccount.set(account, changes);
     if (parts > 0) partsByAccount.set(account, parts);
   }
-  const shared = { lsn, start, xid32, committedAtUs, born, truncates, messages };
+  const shared = { lsn, start, xid32, committedAtUs, born, truncates, said: open.listener.said() };
   return { type: 'transaction', ...shared, byAccount, partsByAccount };
 }
 

@@ -4,7 +4,6 @@
 // the same rows on every replay. Data is redacted before it is kept. What is kept counts against the reader's window. Rows of a
 // transaction that comes in parts cannot name its end yet: they are put aside, outside of this process, and taken back when
 // it is known.
-import * as v from 'valibot';
 import { unreachable } from '../protocol/assert.ts';
 import type { AccountId } from '../protocol/ids.ts';
 import { formatPgLsn, type Lsn } from '../protocol/lsn.ts';
@@ -12,7 +11,6 @@ import { ledgerTable, type TableName } from '../protocol/tables.ts';
 import type { Change } from '../protocol/commit.ts';
 import type { Transaction, TransactionPart } from './assemble.ts';
 import { redact } from './redact.ts';
-import { messagePrefix } from '../protocol/steering.ts';
 
 /** A batch is closed at either; a single larger row is a batch of its own. */
 export const batchRowsMax = 500;
@@ -68,7 +66,7 @@ export class ChangeLog {
 
   /** Keeps the rows of a transaction, or those that its parts have left; says whether it has any. */
   add(transaction: Transaction): boolean {
-    const commit = { lsn: transaction.lsn, subject: subjectOf(transaction.messages) };
+    const commit = { lsn: transaction.lsn, subject: transaction.said.subject };
     const rows = rowsOf(transaction);
     const hasParts = transaction.partsByAccount.size > 0;
     if (hasParts) this.#push({ type: 'take-back', commit, isLast: rows.length === 0, bytes: 0 });
@@ -178,34 +176,6 @@ function partRows(account: AccountId, committedAtUs: number, change: Change): re
 
 function bounded(row: PartRow): PartRow {
   return bytesOf(row) > rowBytesMax ? withoutData(row, `its data is larger than ${rowBytesMax} bytes`) : row;
-}
-
-const subjectBytesMax = 4_096;
-const text = v.nullish(v.string(), null);
-const subjectMessage = v.pipe(
-  v.string(),
-  v.maxBytes(subjectBytesMax),
-  v.parseJson(),
-  v.object({
-    type: v.literal('subject'),
-    subject: v.object({
-      role: v.string(),
-      application: text,
-      address: text,
-      name: v.optional(v.string()),
-      reason: v.optional(v.nullable(v.string())),
-    }),
-  }),
-);
-
-/** What act_as said last, else what the first statement said of its session; null when nothing was said. */
-function subjectOf(messages: Transaction['messages']): string | null {
-  const subjects = messages.flatMap(({ prefix, content }) => {
-    const parsed = prefix === messagePrefix ? v.safeParse(subjectMessage, content) : null;
-    return parsed?.success === true ? [parsed.output.subject] : [];
-  });
-  const subject = subjects.findLast(({ name }) => name !== undefined) ?? subjects[0];
-  return subject === undefined ? null : JSON.stringify(subject);
 }
 
 const rowOverheadBytes = 200;

@@ -5,7 +5,7 @@
 // replicator that dies before begins again. It reads the catalogue with each heartbeat, and so asks nothing of whoever alters.
 import type { ClientBase } from 'pg';
 import type { AccountId } from '../protocol/ids.ts';
-import { accountColumn, tableNames, type TableName } from '../protocol/tables.ts';
+import { accountColumn, ledgerTable, streamedTable, type StreamedTable } from '../protocol/tables.ts';
 import type { Log } from './log.ts';
 
 /** By published table, what tells one state of its columns from another. */
@@ -63,22 +63,29 @@ export class ColumnWatch {
   }
 }
 
-/** The columns of every table of the publications, whose names are the parameter `names`: an altered column gives another text, also one of the same type. */
+/**
+ * The columns of every table of the publications, whose names are the parameter `names`: an altered column gives another text,
+ * also one of the same type. Of the ledger those are read that say which flows are live; an object knows no more of it.
+ */
 export function publishedColumns(names: string): string {
   return `select coalesce(jsonb_object_agg(name, line), '{}') from (
       select c.relname as name,
              md5(string_agg(format('%s.%s.%s', a.attnum, a.attname, a.xmin), ' ' order by a.attnum)) as line
         from pg_publication_rel r join pg_publication p on p.oid = r.prpubid join pg_class c on c.oid = r.prrelid
         join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
-       where p.pubname = any (${names}::text[]) group by c.relname) as tables`;
+       where p.pubname = any (${names}::text[])
+         and (c.relname <> '${ledgerTable}' or a.attname in ('id', 'account_id', 'ended_at')) group by c.relname) as tables`;
 }
 
-function alteredTables(before: Columns, after: Columns): readonly TableName[] {
-  return tableNames.filter((table) => before[table] !== after[table]);
+function alteredTables(before: Columns, after: Columns): readonly StreamedTable[] {
+  return streamedTable.options.filter((table) => before[table] !== after[table]);
 }
 
-async function accountsIn(client: ClientBase, tables: readonly TableName[]): Promise<readonly AccountId[]> {
-  const selects = tables.map((table) => `select ${accountColumn(table)} as account from public.${table}`);
+async function accountsIn(client: ClientBase, tables: readonly StreamedTable[]): Promise<readonly AccountId[]> {
+  const selects = tables.map(
+    (table) =>
+      `select ${accountColumn(table)} as account from public.${table}${table === ledgerTable ? ' where ended_at is null' : ''}`,
+  );
   const result = await client.query<{ account: AccountId }>(
     `select account::text from (${selects.join(' union ')}) as concerned where account is not null`,
   );

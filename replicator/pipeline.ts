@@ -33,7 +33,6 @@ import {
 import type { Log } from './log.ts';
 import type { Counters } from './metrics.ts';
 import type { Post } from './post.ts';
-import { parseSteering } from './steering.ts';
 import type { Record } from './record.ts';
 import type { Slot } from './slot.ts';
 import { Snapshots } from './snapshots.ts';
@@ -86,7 +85,7 @@ export class Pipeline {
     this.#newestXid = remembered.snapshot.xmax;
     this.#lanes = createLanes({ term, epoch: slot.epoch, random });
     this.#ack = new Ack(slot.confirmed, remembered.positions, remembered.parked.keys());
-    this.#assembler = createAssembler(() => this.#lanes.byAccount.keys());
+    this.#assembler = createAssembler(() => this.#lanes.byAccount.keys(), config.ingestKeys);
     this.#bookkeeping = new Bookkeeping({
       client,
       ack: this.#ack,
@@ -265,9 +264,7 @@ export class Pipeline {
   #take(transaction: Transaction, xid: Xid): void {
     this.#options.counters.add('transactions');
     this.#receivedLsn = transaction.lsn;
-    const steering = transaction.messages.flatMap(
-      (message) => parseSteering(message, this.#options.config.ingestKeys) ?? [],
-    );
+    const { steering } = transaction.said;
     const resyncs = steering.flatMap((message) => (message.type === 'resync' ? this.#named(message.account) : []));
     // An account to resynchronize counts as concerned, so that the request outlives a crash before its snapshot.
     const accounts = new Set([...transaction.byAccount.keys(), ...resyncs]);

@@ -58,6 +58,8 @@ type Facts = {
   readonly wal_sender_timeout_ms: number;
   readonly synchronous_standby_names: string;
   readonly may_replicate: boolean;
+  readonly may_make_temporary: boolean;
+  readonly database: string;
   readonly bookkeeping_tables: number;
   /** Null when the publication does not exist. */
   readonly publishes_all_operations: boolean | null;
@@ -84,6 +86,8 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
             current_setting('wal_level') as wal_level,
             (select setting::int from pg_settings where name = 'wal_sender_timeout') as wal_sender_timeout_ms,
             current_setting('synchronous_standby_names') as synchronous_standby_names,
+            has_database_privilege(current_database(), 'temporary') as may_make_temporary,
+            current_database()::text as database,
             (select rolreplication or rolsuper from pg_roles where rolname = current_user) as may_replicate,
             (select count(*)::int from pg_class c join pg_namespace n on n.oid = c.relnamespace
               where n.nspname = 'drawbridge' and c.relname in ('change_logs', 'epochs', 'lanes', 'streams')) as bookkeeping_tables,
@@ -130,6 +134,11 @@ function serverProblems(facts: Facts): readonly string[] {
   }
   if (!facts.may_replicate) {
     problems.push(`The role ${facts.role} may not replicate: run \`alter role ${facts.role} replication\`.`);
+  }
+  if (!facts.may_make_temporary) {
+    problems.push(
+      `The role ${facts.role} may make no temporary tables, which a large transaction needs: run \`grant temporary on database ${facts.database} to ${facts.role}\`.`,
+    );
   }
   if (waitsForUs(facts.synchronous_standby_names)) {
     problems.push(

@@ -58,14 +58,21 @@ test('[P2.34] a lower timeline of the same system is refused, however long ago t
 });
 
 test.each([
-  ['copy', { beats: [{ run: runA, count: 4 }] }],
-  ['other system', { systemIdentifier: '2', beats: [] }],
-])('[P2.35] a second database, a %s, is refused while the first one is heard, and may follow it after', (_, change) => {
-  const followed = heard({ run: runA, count: 5 });
+  ['copy', { beats: [{ run: runA, count: 4 }] }, 'another replicator of this system'],
+  ['slot of its own in the same one', { beats: [] }, 'its DRAWBRIDGE_SLOT'],
+  ['other system', { systemIdentifier: '2', beats: [] }, 'another database'],
+])(
+  '[P2.35] a second database, a %s, is refused while the first one is heard, and may follow it after',
+  (_, change, words) => {
+    const followed = heard({ run: runA, count: 5 });
 
-  expect(lead(followed, request(change), now + aliveMsMax - 1).answer.type).toBe('refused');
-  expect(lead(followed, request(change), now + aliveMsMax).answer.type).toBe('leads');
-});
+    expect(lead(followed, request(change), now + aliveMsMax - 1).answer).toMatchObject({
+      type: 'refused',
+      reason: expect.stringContaining(words),
+    });
+    expect(lead(followed, request(change), now + aliveMsMax).answer.type).toBe('leads');
+  },
+);
 
 test('[P2.35] a standby of the same database takes over while the leader is still heard', () => {
   const followed = heard({ run: runA, count: 5 });

@@ -144,13 +144,13 @@ test('[P5.8] a published table of another name, or without the columns that say 
 
 test('[P5.9] a message outside of a transaction is ignored, one inside comes with its commit', () => {
   const [transaction] = pushAll()(
-    bytes.message('drawbridge', 'outside', false),
+    bytes.message('drawbridge', said('outside'), false),
     bytes.begin(7),
-    bytes.message('drawbridge', 'inside'),
+    bytes.message('drawbridge', said('inside')),
     bytes.commit(100n),
   );
 
-  expect(transaction?.messages).toEqual([{ prefix: 'drawbridge', content: 'inside' }]);
+  expect(transaction?.said.subject).toBe('{"role":"inside","application":null,"address":null}');
   expect(transaction?.byAccount.size).toBe(0);
 });
 
@@ -220,6 +220,10 @@ test('[P2.38] an account that is born in a transaction of parts is born in its f
     [accountB, false],
   ]);
 });
+
+function said(role: string): string {
+  return JSON.stringify({ type: 'subject', subject: { role } });
+}
 
 function pushAll(known: readonly string[] = []) {
   const push = assembled(known);

@@ -1,3 +1,4 @@
+import { nothingSaid } from '../../replicator/said.ts';
 import * as v from 'valibot';
 import { expect, test } from 'vitest';
 import { accountId } from '../../protocol/ids.ts';
@@ -81,30 +82,6 @@ test('[P1.52] columns of JSON stand in the log as JSON, with every digit', () =>
     '{"id":"1","conditions":[{"values": [12345678901234567890.10]},null]}',
     `{"id":"${A}","config":{"a": 1e400}}`,
   ]);
-});
-
-test('[P1.49] of several subjects the last that act_as named counts, else the first of the session', () => {
-  const said = (subject: object) => ({ prefix: 'drawbridge', content: JSON.stringify({ type: 'subject', subject }) });
-  const session = { role: 'app', application: 'psql', address: '127.0.0.1' };
-  const alice = { ...session, name: 'alice', reason: 'INC-42' };
-  const bob = { ...session, name: 'bob', reason: null };
-  const subjectOf = (...messages: Transaction['messages']) => {
-    const log = new ChangeLog();
-    log.add(transaction({ changes: [[A, deletion(0)]], messages }));
-    return parsed(takeRows(log)[0]?.subject ?? null);
-  };
-
-  expect(subjectOf()).toBe(null);
-  expect(subjectOf(said(session), said({ ...session, role: 'other' }))).toEqual(session);
-  expect(subjectOf(said(session), said(alice), said(bob))).toEqual(bob);
-  expect(
-    subjectOf(
-      { prefix: 'other', content: said(alice).content },
-      { prefix: 'drawbridge', content: '{"type":"subject"' },
-      said({ name: 'mallory' }),
-      said({ ...session, name: 'x'.repeat(5_000) }),
-    ),
-  ).toBe(null);
 });
 
 test('[P15.31] a batch of the log holds at most 500 rows and 4 MB, and says which commits it completes', () => {
@@ -196,17 +173,25 @@ function transaction(given: {
   readonly lsn?: bigint;
   readonly changes: readonly (readonly [typeof A, Change])[];
   readonly truncates?: Transaction['truncates'];
-  readonly messages?: Transaction['messages'];
   readonly parts?: number;
 }): Transaction {
   const byAccount = new Map<typeof A, Change[]>();
   for (const [account, change] of given.changes) {
     byAccount.set(account, [...(byAccount.get(account) ?? []), change]);
   }
-  const { lsn = 10n, truncates = [], messages = [], parts = 0 } = given;
+  const { lsn = 10n, truncates = [], parts = 0 } = given;
   const partsByAccount = new Map(parts === 0 ? [] : [[A, parts]]);
   const begun = { start: lsn - 1n, xid32: 7, committedAtUs: 5 };
-  return { type: 'transaction', ...begun, lsn, byAccount, partsByAccount, born: new Set(), truncates, messages };
+  return {
+    type: 'transaction',
+    ...begun,
+    lsn,
+    byAccount,
+    partsByAccount,
+    born: new Set(),
+    truncates,
+    said: nothingSaid,
+  };
 }
 
 function deletion(seq: number): Extract<Change, { op: 'delete' }> {

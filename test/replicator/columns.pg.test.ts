@@ -1,6 +1,6 @@
 // Published tables that are altered: rows change without an event in the stream.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { ColumnWatch, resyncsAtOnceMax, type Columns } from '../../replicator/columns.ts';
+import { ColumnWatch, publishedColumns, resyncsAtOnceMax, type Columns } from '../../replicator/columns.ts';
 import type { AccountId } from '../../protocol/ids.ts';
 import { createAccount, nameOf, renameAccount, startAll, untilRecorded, type All } from './system.ts';
 import { startTestServer, type TestServer } from '../support/replicator.ts';
@@ -68,6 +68,36 @@ test('[P1.73] a rewrite while no replicator runs is noticed at the start, and do
 
   await worker.until('the rewritten row', () => actorNames(all, account)[0] === 'ROBOT');
   expect(worker.violations).toEqual([]);
+});
+
+test('[P1.650] a rewrite of what says which flows are live delivers their accounts anew, other columns of the ledger nobody', async () => {
+  const all = await startAll(server, closers);
+  const { database, worker, replicator } = all;
+  const [live, ended] = [await createAccount(database), await createAccount(database)];
+  const insertFlow = `insert into flows (id, account_id, client_id, resource_id, gateway_id, policy_id, actor_id, token_id,
+      inserted_at, expires_at, ended_at, revision)
+    select n, $1, n, n, n, n, n, n, now(), 'infinity', $2, 1 from (select gen_random_uuid() as n) as ids`;
+  await database.query(insertFlow, [live, null]);
+  await database.query(insertFlow, [ended, new Date()]);
+  await untilRecorded(database, ended);
+  await database.untilTrue('select columns is not null from drawbridge.streams');
+  const columns = async () => (await database.query(publishedColumns('$1'), [['drawbridge', 'drawbridge_flows']])).rows;
+  const before = await columns();
+  await database.query('alter table flows add column note text');
+  expect(await columns()).toEqual(before);
+
+  await database.query('alter table flows alter column id type uuid using gen_random_uuid()');
+
+  await worker.until('the snapshot', () => worker.accounts.get(live)?.snapshots === 1);
+  expect(await replicator.event('columns_altered')).toMatchObject({ tables: 'flows', accounts: 1 });
+  const { rows } = await database.query('select id::text from flows where account_id = $1', [live]);
+  expect(worker.deliveries.find(({ type }) => type === 'snapshot')).toMatchObject({
+    account: live,
+    rows: { flows: rows },
+  });
+  await expect(
+    database.query('alter table flows alter column ended_at type timestamp with time zone using now()'),
+  ).rejects.toThrow('used by a publication WHERE clause');
 });
 
 test('[P15.44] altered columns deliver a bounded number of accounts at a time, and are on record once all have been', async () => {

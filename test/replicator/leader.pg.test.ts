@@ -1,6 +1,6 @@
 // Who reads the slot: one leader, a standby, and what happens when the leader loses its place.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { startTestServer, type TestServer } from '../support/replicator.ts';
+import { startReplicator, startTestServer, type TestServer } from '../support/replicator.ts';
 import { createAccount, nameOf, newNames, renameAccount, startAll, untilRecorded, type All } from './system.ts';
 
 let server: TestServer;
@@ -42,6 +42,39 @@ test('[P2.6] a second replicator stands by, and takes over when the first is kil
 
   await worker.until('the rename', () => nameOf(worker, account) === 'renamed');
 
+  expect(worker.deliveries.at(-1)?.term).toBe(2);
+  expect(worker.violations).toEqual([]);
+});
+
+test('[P2.650] a second replicator with a slot of its own is refused with words while the first is heard, and fences the first once it leads', async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await worker.until('the birth', () => nameOf(worker, account) === 'an account');
+  const second = startReplicator({
+    REPLICATOR_DATABASE_URL: database.replicatorUrl,
+    WORKER_URL: worker.url,
+    DRAWBRIDGE_SLOT: `${database.name}_second`,
+  });
+  closers.push(() => second.kill('SIGKILL'));
+  const refusal = await second.line('the refusal', ({ kind }) => kind === 'RefusedError');
+  expect(refusal['message']).toContain('another replicator of this system feeds the edge');
+  expect(refusal['message']).toContain('start this one with its database and its DRAWBRIDGE_SLOT');
+  await second.line('a second attempt', ({ event, attempt }) => event === 'run_again' && attempt === 2);
+  await renameAccount(database, account, 'led by the first');
+  await worker.until('the rename', () => nameOf(worker, account) === 'led by the first');
+  expect([worker.stream.term, replicator.lines.some(({ event }) => event === 'run_failed')]).toEqual([1, false]);
+
+  await replicator.kill('SIGSTOP');
+  // It has not been heard for a while.
+  const { heard } = worker.stream;
+  worker.stream = { ...worker.stream, heard: heard === null ? null : { ...heard, atMs: 0 } };
+  await second.event('streaming');
+  await replicator.kill('SIGCONT');
+  await replicator.line('the refusal', ({ kind }) => kind === 'RefusedError');
+  await renameAccount(database, account, 'led by the second');
+
+  await worker.until('the rename', () => nameOf(worker, account) === 'led by the second');
+  expect(second.lines.some(({ event }) => event === 'epoch_opened')).toBe(true);
   expect(worker.deliveries.at(-1)?.term).toBe(2);
   expect(worker.violations).toEqual([]);
 });

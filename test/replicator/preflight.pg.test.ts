@@ -92,6 +92,11 @@ test.each([
     ['grant select on flows to drawbridge_replicator'],
   ],
   [
+    'no right to make temporary tables',
+    `do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$`,
+    ['grant temporary on database'],
+  ],
+  [
     'no right to read',
     'revoke select on tokens from drawbridge_replicator',
     ['grant select on tokens to drawbridge_replicator'],

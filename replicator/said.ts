@@ -1,0 +1,77 @@
+// What the messages inside of one transaction say: what steers the stream, and who made the transaction.
+//
+// Each message is read as it arrives and nothing of it is kept but what it says, so that a transaction with a million messages,
+// which any role may emit, costs no memory: of the subjects two are kept, of the rest what is signed, each thing once.
+import * as v from 'valibot';
+import { messagePrefix, type Steering } from '../protocol/steering.ts';
+import { parseSteering } from './steering.ts';
+
+export type Said = {
+  /** Signed by a holder of an ingest key, each once, in order. */
+  readonly steering: readonly Steering[];
+  /** JSON text: what act_as said last, else what the first statement said of its session; null when nothing was said. */
+  readonly subject: string | null;
+};
+
+export const nothingSaid: Said = { steering: [], subject: null };
+
+const subjectBytesMax = 4_096;
+const text = v.nullish(v.string(), null);
+const subjectMessage = v.pipe(
+  v.string(),
+  v.maxBytes(subjectBytesMax),
+  v.parseJson(),
+  v.object({
+    type: v.literal('subject'),
+    subject: v.object({
+      role: v.string(),
+      application: text,
+      address: text,
+      name: v.optional(v.string()),
+      reason: v.optional(v.nullable(v.string())),
+    }),
+  }),
+);
+type Subject = v.InferOutput<typeof subjectMessage>['subject'];
+
+export class Listener {
+  readonly #ingestKeys: readonly string[];
+  readonly #steering = new Map<string, Steering>();
+  #first: Subject | null = null;
+  #named: Subject | null = null;
+
+  constructor(ingestKeys: readonly string[]) {
+    this.#ingestKeys = ingestKeys;
+  }
+
+  take(message: { readonly prefix: string; readonly content: string }): void {
+    if (message.prefix !== messagePrefix) return;
+    const steering = parseSteering(message, this.#ingestKeys);
+    if (steering !== null) {
+      this.#steering.set(purposeOf(steering), steering);
+      return;
+    }
+    const parsed = v.safeParse(subjectMessage, message.content);
+    if (!parsed.success) return;
+    const { subject } = parsed.output;
+    this.#first ??= subject;
+    if (subject.name !== undefined) this.#named = subject;
+  }
+
+  said(): Said {
+    const subject = this.#named ?? this.#first;
+    return { steering: [...this.#steering.values()], subject: subject === null ? null : JSON.stringify(subject) };
+  }
+}
+
+/** Of two messages with the same one, only the later counts. */
+function purposeOf(message: Steering): string {
+  switch (message.type) {
+    case 'resync':
+      return `resync ${message.account}`;
+    case 'marker':
+      return `marker ${message.id}`;
+    case 'heartbeat':
+      return `heartbeat ${message.run}`;
+  }
+}
