@@ -34,6 +34,8 @@ export type ComposedToken = {
   readonly text: string;
   /** The row, by column of the table `tokens`. */
   readonly row: Readonly<Record<string, string | Date | null>>;
+  /** The id of the key that signed it. */
+  readonly keyId: string;
 };
 
 /**
@@ -49,11 +51,13 @@ export async function mintToken(
   secrets: TokenSecrets = freshSecrets(),
 ): Promise<string> {
   const place = account === null ? null : await readPlace(db, account);
-  const { text, row } = composeToken(tokenKeys, { account, place }, holder, details, secrets);
+  const { keyId, row, text } = composeToken(tokenKeys, { account, place }, holder, details, secrets);
   const columns = Object.keys(row);
   await db.query(
-    `insert into tokens (${columns.join(', ')}) values (${columns.map((_, i) => `$${i + 1}`).join(', ')})`,
-    Object.values(row),
+    `with minted as (
+       insert into tokens (${columns.join(', ')}) values (${columns.map((_, i) => `$${i + 2}`).join(', ')}) returning id
+     ) insert into drawbridge.token_keys (token_id, key_id) select id, $1 from minted`,
+    [keyId, ...Object.values(row)],
   );
   return text;
 }
@@ -88,7 +92,7 @@ export function composeToken(
     secret_hash: hashSecret(salt, secret),
     expires_at: expiresAt,
   };
-  return { text: signToken(token, key), row };
+  return { text: signToken(token, key), row, keyId: key.id };
 }
 
 export function freshSecrets(): TokenSecrets {

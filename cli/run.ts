@@ -14,12 +14,14 @@ import { sql } from './sql.ts';
 import { status } from './status.ts';
 import { printable } from './table.ts';
 import { tokenCreate } from './token-create.ts';
+import { tokenKeys } from './token-keys.ts';
 import { tokenRevoke } from './token-revoke.ts';
 import { verify } from './verify.ts';
 
 const commands: readonly Command[] = [
   tokenCreate,
   tokenRevoke,
+  tokenKeys,
   status,
   explain,
   access,
@@ -82,7 +84,8 @@ function unknown(first: string, second: string | undefined): string {
   const advice = `\`${program} --help\` tells more`;
   if (ofTopic.length > 0) {
     const got = second === undefined ? 'nothing' : JSON.stringify(second);
-    return `After ${first}, ${ofTopic.join(' or ')} was expected, got ${got}: ${advice}.`;
+    const expected = new Intl.ListFormat('en', { type: 'disjunction' }).format(ofTopic);
+    return `After ${first}, ${expected} was expected, got ${got}: ${advice}.`;
   }
   const names = commands.map(({ name }) => name).join(', ');
   if (first.startsWith('-')) return `The command comes before ${first}, and is one of ${names}: ${advice}.`;

@@ -10,7 +10,7 @@ import type { AccountStatus, Status } from './status.ts';
 const partColumns: readonly Column[] = ['PART', 'STATE', ''].map((name) => ({ name, align: 'left' }));
 
 const left = ['ACCOUNT', 'ID', 'LANE', 'EPOCH', 'DELIVERED', 'OBJECT', 'STATE'];
-const right = ['CLIENTS', 'GATEWAYS', 'FLOWS', 'RELAYS', 'OWED', 'UNREADABLE'];
+const right = ['CLIENTS', 'GATEWAYS', 'FLOWS', 'RELAYS', 'OWED', 'PENDING', 'UNREADABLE'];
 const accountColumns: readonly Column[] = [
   ...left.map((name): Column => ({ name, align: 'left' })),
   ...right.map((name): Column => ({ name, align: 'right' })),
@@ -83,7 +83,7 @@ function accountRow({ slug, id, lane, object }: AccountStatus): string[] {
   const delivered = lane === null ? ['none', '-', '-'] : [lane.state, String(lane.epoch), lsn(lane.lsn)];
   const stands =
     object === null
-      ? ['-', 'unknown', '-', '-', '-', '-', '-', '-']
+      ? ['-', 'unknown', ...right.map(() => '-')]
       : [
           object.position === null ? '-' : lsn(object.position.lsn),
           object.stale ? 'stale' : 'fresh',
@@ -92,8 +92,9 @@ function accountRow({ slug, id, lane, object }: AccountStatus): string[] {
   return [slug ?? '-', id, ...delivered, ...stands];
 }
 
-function countsOf({ clients, gateways, flows, relays, rejectsOwed, unreadableRows }: StatusAnswer): number[] {
-  return [clients, gateways, flows, relays, rejectsOwed, unreadableRows.length];
+function countsOf(object: StatusAnswer): number[] {
+  const { clients, gateways, flows, relays, rejectsOwed, registrations, unreadableRows } = object;
+  return [clients, gateways, flows, relays, rejectsOwed, registrations, unreadableRows.length];
 }
 
 function lsn(text: LsnText): string {

@@ -50,8 +50,8 @@ export const status: Command = {
   usage: '[--account ACCOUNT]',
   summary: 'shows whether every part is well, and where each account stands',
   details: `An account's lane is what the replicator has delivered; its object, at the edge, tells its own position, who is
-connected, the flows that are open, the gateways that have yet to be told that an access ended, and the rows that cannot
-be read and so grant nothing. The exit status is 1 when anything is not well.`,
+connected, the flows that are open, the gateways that have yet to be told that an access ended (owed), the devices whose registration
+no row has shown yet (pending), and the rows that cannot be read and so grant nothing. The exit status is 1 when anything is not well.`,
   options,
   examples: ['status', 'status --account acme', 'status --json'],
   run: async (args, settings) => {

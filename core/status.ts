@@ -22,6 +22,7 @@ export function statusOf(state: State, now: number): StatusAnswer {
     flows: [...grants.values()].filter(({ phase }) => phase === 'live').length,
     relays: relays.size,
     rejectsOwed: [...grants.values()].filter((grant) => isOwedToAbsent(state, grant)).length,
+    registrations: tables.registrations.size,
     writeBack: writeBackStatus(state),
     unreadableRows: [...tables.unreadable].slice(0, listMax),
     holds: holdsOf(state),

@@ -53,6 +53,7 @@ export async function seed(db: Client, { tokenKeys, slug = 'acme', isStatic = fa
     await requireFree(db, account);
     let changed = 0;
     for (const row of [...seedRows(idOf, slug), ...rows]) changed += await put(db, row);
+    await noteKey(db, parseTokenKeys(tokenKeys)[0].id, rows);
     await db.query('commit');
     return { account, changed, clients, sites };
   } catch (cause) {
@@ -83,6 +84,14 @@ async function put(db: Client, { table, values }: SeedRow): Promise<number> {
     Object.values(values),
   );
   return rowCount ?? 0;
+}
+
+async function noteKey(db: Client, keyId: string, tokens: readonly SeedRow[]): Promise<void> {
+  await db.query(
+    `insert into drawbridge.token_keys (token_id, key_id) select unnest($1::uuid[]), $2
+     on conflict (token_id) do update set key_id = excluded.key_id`,
+    [tokens.map(({ values }) => values['id']), keyId],
+  );
 }
 
 type TokenPlan = {

@@ -603,6 +603,15 @@ comment on column drawbridge.streams.run is 'Random, one for each leader''s run;
 comment on column drawbridge.streams.known_run is 'The run before, whose last heartbeat the edge may still hold.';
 comment on column drawbridge.streams.columns is 'By published table, its columns as every account has been delivered; null when an epoch begins, which delivers them all.';
 
+create table drawbridge.token_keys (
+  token_id uuid not null,
+  key_id text not null,
+  constraint token_keys_pkey PRIMARY KEY (token_id),
+  constraint token_keys_token_id_fkey FOREIGN KEY (token_id) REFERENCES public.tokens(id) ON DELETE CASCADE
+);
+alter table drawbridge.token_keys replica identity default;
+comment on table drawbridge.token_keys is 'The id of the key that signed each token, written by whoever mints.';
+
 create table drawbridge.change_logs_default partition of drawbridge.change_logs DEFAULT;
 
 create publication drawbridge for table

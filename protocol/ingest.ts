@@ -55,6 +55,8 @@ export const statusAnswer = v.object({
   relays: v.optional(count, 0),
   /** Accesses that ended and whose gateway is away: it is told after its next init. */
   rejectsOwed: count,
+  /** Devices that have registered, or said something new of themselves, which no row has shown yet. */
+  registrations: v.optional(count, 0),
   /** What the edge has to write to Postgres: whether it has a database for it, and how it goes. */
   writeBack: v.object({
     isConfigured: v.boolean(),

@@ -14,6 +14,7 @@ const object = {
   flows: 1,
   relays: 2,
   rejectsOwed: 2,
+  registrations: 1,
   writeBack: { isConfigured: true, waiting: 0, failures: 0, refused: 0, isFull: false },
   unreadableRows: [],
   holds: [],

@@ -109,6 +109,30 @@ test('token revoke deletes a token by its text or its id, and says whose it was'
   expect((await run('token', 'revoke', first.token)).err).toContain('it may be revoked already');
 });
 
+test('[P5.701] token keys counts by signing key the tokens that are left, those that have expired and were revoked not', async () => {
+  const earlier = `earlier:${'e'.repeat(32)}`;
+  const mintUnder = async (keys: string, ...more: string[]) => {
+    const args = ['token', 'create', '--account', 'acme', '--type', 'client', '--actor', 'Alice', '--json', ...more];
+    return v.parse(
+      minted,
+      jsonOf(await drawbridgeHere(args, environment(server.url, { DRAWBRIDGE_TOKEN_KEYS: keys }))),
+    );
+  };
+  const left = async (key: string | null) =>
+    v.parse(counted, jsonOf(await run('token', 'keys', '--json'))).keys.find((one) => one.key === key)?.tokens ?? 0;
+  const old = [await mintUnder(earlier), await mintUnder(earlier, '--expires', '1d')];
+  const others = await left('test');
+  await mintUnder(`${tokenKeys},${earlier}`);
+  expect([await left('earlier'), await left('test')]).toEqual([2, others + 1]);
+  await db.query(`update tokens set expires_at = now() where id = $1`, [old[1]?.id]);
+  expect((await run('token', 'keys')).out).toMatch(/^KEY +TOKENS +NEWEST\n[^]*^earlier +1 +\S+Z$/m);
+  await run('token', 'revoke', old[0]?.id ?? '');
+  expect(await left('earlier')).toBe(0);
+  const unknown = await left(null);
+  await insertRow(db, 'tokens', { actor_id: actor });
+  expect(await left(null)).toBe(unknown + 1);
+});
+
 test('tokens of relays are made and revoked, of the account or of none', async () => {
   for (const [account, group] of [
     ['acme', 'Frankfurt'],
@@ -206,6 +230,7 @@ test('resync --wait ends once the lane has passed the message, and fails when it
 });
 
 const minted = v.object({ token: v.string(), id: v.string() });
+const counted = v.object({ keys: v.array(v.object({ key: v.nullable(v.string()), tokens: v.number() })) });
 const tokenRow = v.looseObject({ secret_salt: v.string(), secret_hash: v.string(), expires_at: v.date() });
 
 function run(...args: string[]): Promise<Ran> {

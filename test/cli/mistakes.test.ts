@@ -16,9 +16,9 @@ const revoke = ['token', 'revoke', '00000000-0000-4000-8000-00000000abcd'];
 const usage: readonly (readonly [readonly string[], RegExp])[] = [
   [
     ['frob'],
-    /There is no command "frob" among token create, token revoke, status, explain, access, flows, log, verify, resync, cut, sql/,
+    /There is no command "frob" among token create, token revoke, token keys, status, explain, access, flows, log, verify, resync, cut, sql/,
   ],
-  [['token'], /After token, token create or token revoke was expected, got nothing/],
+  [['token'], /After token, token create, token revoke, or token keys was expected, got nothing/],
   [['--json', 'status'], /The command comes before --json/],
   [['status', '--frob'], /There is no option --frob: `.* status --help`/],
   [['status', '--account'], /The option --account lacks its value/],
@@ -99,7 +99,7 @@ test('help tells of every command, and each command of itself whatever else is o
 
   expect(await drawbridgeHere(['--help'], environment(nowhere))).toEqual(overview);
   expect([overview.code, overview.err, command.code, command.err]).toEqual([0, '', 0, '']);
-  for (const name of ['token create', 'token revoke', 'status', 'explain', 'access', 'resync', 'sql'])
+  for (const name of ['token create', 'token revoke', 'token keys', 'status', 'explain', 'access', 'resync', 'sql'])
     expect(overview.out).toContain(name);
   expect(command.out).toMatch(/^drawbridge token create: .*Usage: .*Options\n.*--expires WHEN.*Examples\n/s);
 });

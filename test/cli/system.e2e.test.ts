@@ -125,7 +125,7 @@ test('[P15.804] status shows all parts, who is connected, the flows that are ope
         id: account.accountId,
         slug: 'acme',
         lane: { state: 'live' },
-        object: { stale: false, clients: 1, gateways: 1, flows: 1, relays: 1, rejectsOwed: 0, unreadableRows: [] },
+        object: { stale: false, clients: 1, gateways: 1, flows: 1, relays: 1, rejectsOwed: 0, registrations: 0 },
         problem: null,
       },
     ],
@@ -134,7 +134,7 @@ test('[P15.804] status shows all parts, who is connected, the flows that are ope
   const human = await run('status', '--account', 'acme');
   expect(human.out).toMatch(/^stream +ok +epoch \d+, accounts 1, applied to .*, lag -?\d+ ms$/m);
   expect(human.out).toMatch(/^replicator +ok +leads, streams, epoch \d+, term \d+, lanes 1, held 0, parked 0$/m);
-  expect(human.out).toMatch(new RegExp(`^acme +${account.accountId} +live .* fresh +1 +1 +1 +1 +0 +0$`, 'm'));
+  expect(human.out).toMatch(new RegExp(`^acme +${account.accountId} +live .* fresh +1 +1 +1 +1 +0 +0 +0$`, 'm'));
   expect(human.out).toMatch(/^shared relays +ok +0 of 1000$/m);
   relay.device.close();
   client.device.close();

@@ -16,6 +16,7 @@ import {
 } from '../support/core.ts';
 import { clientHello, gatewayHello, id, ids, insert, lsn, remove, row, update, worldRows } from '../support/world.ts';
 import { registrationsMax } from '../../core/registration.ts';
+import { statusOf } from '../../core/status.ts';
 import { takeBatch } from '../../core/ledger.ts';
 import type { Drive } from '../support/core.ts';
 import type { WireRow } from '../../protocol/commit.ts';
@@ -263,4 +264,14 @@ test('[P6.21] a gateway without a name is given one, and no two devices share a 
   expect(gateway['name']).toMatch(/^gateway-[0-9a-f]{5}$/);
   expect(gateway['psk_base']).not.toBe(client['psk_base']);
   expect(createHash('sha256').update(String(client['psk_base'])).digest('hex')).toHaveLength(64);
+});
+
+test('[P15.700] status counts the devices whose registration no row has shown yet', () => {
+  const driven = registered();
+  const pending = () => statusOf(driven.state, driven.now).registrations;
+  expect(pending()).toBe(2);
+  written(driven, 50);
+  expect(pending()).toBe(2);
+  driven.commit({ op: 'insert', table: 'clients', new: only(driven, 'clients') });
+  expect(pending()).toBe(1);
 });

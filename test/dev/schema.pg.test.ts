@@ -92,7 +92,9 @@ describe.each([18, 15] as const)('the schema on Postgres %i', (version) => {
   test('has account_id in every foreign key between tables of accounts, and a plain one where there may be none', async () => {
     const loose = await column(
       `select conrelid::regclass || ' ' || conname from pg_constraint
-      where contype = 'f' and confrelid <> 'accounts'::regclass and not exists (
+      where contype = 'f' and confrelid <> 'accounts'::regclass
+      and exists (select from pg_attribute where attrelid = conrelid and attname = 'account_id')
+      and not exists (
         select from generate_subscripts(conkey, 1) as i
           join pg_attribute near on near.attrelid = conrelid and near.attnum = conkey[i]
           join pg_attribute far on far.attrelid = confrelid and far.attnum = confkey[i]
