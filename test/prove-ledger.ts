@@ -1,6 +1,6 @@
 // `npm run prove:ledger -- --minutes N` (default 10) `--rate R` (flows a second, default 20) `--rows N` (default 100000): with Postgres
-// stopped, flows are granted at that rate for so long while devices come and go, and then as fast as they are answered until there
-// are so many; once Postgres is back every one of them must be a row, once. Prints what it sees, and how fast the rows came.
+// stopped, flows are granted at that rate for so long while devices come and go, and then as fast as one gateway may answer until
+// there are so many; once Postgres is back every one of them must be a row, once. Prints what it sees, and how fast the rows came.
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { isGranted, type Client } from '../devices/client.ts';
@@ -15,6 +15,9 @@ const minutes = Number(values.minutes ?? 10);
 const rate = Number(values.rate ?? 20);
 const rows = Number(values.rows ?? 100_000);
 const clients = 200;
+/** What one gateway may answer, each flow with two frames. */
+const fillRate = 350;
+const atOnce = 50;
 const resources = Math.ceil(rows / clients);
 if (!(minutes >= 0 && rate > 0 && Number.isInteger(rows) && rows > 0 && resources <= 1_000)) {
   process.stderr.write('prove:ledger: --minutes, --rate and --rows take numbers above 0, --rows one up to 200000\n');
@@ -64,8 +67,9 @@ try {
     `${paced} flows in ${seconds(from)}, ${reconnects} devices reconnected; a flow took ${worst.toFixed(0)} ms at most`,
   );
   const filling = performance.now();
-  for (let n = paced; n < rows; n += clients) {
-    await Promise.all(Array.from({ length: Math.min(clients, rows - n) }, async (_, i) => await ask(n + i)));
+  for (let n = paced; n < rows; n += atOnce) {
+    await Promise.all(Array.from({ length: Math.min(atOnce, rows - n) }, async (_, i) => await ask(n + i)));
+    await delay(Math.max(0, filling + ((n + atOnce - paced) * 1000) / fillRate - performance.now()));
   }
   say(`${rows - paced} more in ${seconds(filling)}; ${gateway.access.size} pairs pass at the gateway`);
 
