@@ -1,6 +1,6 @@
 // Decides one request of a client for a resource: by which policy, until when, through which gateway; or why not.
 import { accessOf, subjectOf } from './access.ts';
-import { chooseGateway } from './choose-gateway.ts';
+import { chooseGateway, onlineGateways } from './choose-gateway.ts';
 import { expiryToTell } from './expiry.ts';
 import { limitOfNewGrants } from './freshness.ts';
 import { isLedgerFull } from './ledger.ts';
@@ -20,7 +20,9 @@ export type Decision =
       readonly expiresAt: number;
       readonly gateway: GatewaySession;
     }
-  | { readonly type: 'deny'; readonly reason: 'not_found' | 'offline' }
+  | { readonly type: 'deny'; readonly reason: 'not_found' }
+  /** `isMismatch`: gateways are online, and their versions alone stand in the way. */
+  | { readonly type: 'deny'; readonly reason: 'offline'; readonly isMismatch: boolean }
   | { readonly type: 'deny'; readonly reason: 'forbidden'; readonly violatedProperties: readonly string[] };
 
 /**
@@ -35,13 +37,17 @@ export function authorize(
   env: Env,
 ): Decision {
   const limitedUntil = limitOfNewGrants(state);
-  if (state.stale || isLedgerFull(state) || limitedUntil === null) return { type: 'deny', reason: 'offline' };
+  if (state.stale || isLedgerFull(state) || limitedUntil === null)
+    return { type: 'deny', reason: 'offline', isMismatch: false };
   const access = accessOf(state, subjectOf(client), resourceId);
   if (access.type === 'not_found') return { type: 'deny', reason: 'not_found' };
   const forbidden = { type: 'deny', reason: 'forbidden' } as const;
   if (access.type === 'forbidden') return { ...forbidden, violatedProperties: access.properties };
   const gateway = chooseGateway(state, client, resourceId, gateways, env.hashes);
-  if (gateway === null) return { type: 'deny', reason: 'offline' };
+  if (gateway === null) {
+    const isMismatch = onlineGateways(state, resourceId).some(({ deviceId }) => !gateways.excluded.includes(deviceId));
+    return { type: 'deny', reason: 'offline', isMismatch };
+  }
   const justifiedUntil = access.until;
   const expiresAt = expiryToTell(Math.min(justifiedUntil, limitedUntil), state.now);
   if (expiresAt <= state.now) return { ...forbidden, violatedProperties: ['current_utc_datetime'] };

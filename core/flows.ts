@@ -17,6 +17,7 @@ import { clientSession, gatewaySession } from './state.ts';
 import { endGrant, liveGrant, newFlowId, putGrant, sharesGrant, supersede, grantsOfClient } from './grants.ts';
 import { flowId } from '../protocol/ids.ts';
 import { gatewayResource } from './render.ts';
+import { patchClient } from './patch.ts';
 import { renewalAt } from './expiry.ts';
 import { flowLogsToken } from './flow-logs.ts';
 import { recordDenial } from './ledger.ts';
@@ -27,6 +28,7 @@ import type { ClientSession, GatewaySession, LiveGrant, State } from './state.ts
 import type { Effects } from './effect.ts';
 import type { EndCause } from '../protocol/write-back.ts';
 import type { Env } from './env.ts';
+import type { FlowFailed } from '../protocol/device/to-client.ts';
 import type { FromClient } from '../protocol/device/client.ts';
 import type { FromGateway } from '../protocol/device/gateway.ts';
 import type { GatewayId, ResourceId } from '../protocol/ids.ts';
@@ -166,7 +168,10 @@ export function giveUp(state: State, grant: LiveGrant, effects: Effects, env: En
   const excluded = [...(grant.question?.givenUp ?? []), grant.gatewayId];
   endGrant(state, grant, effects, unreachableGateway(grant));
   const client = clientSession(state, grant.clientId);
-  if (client !== null) grantAnew(state, client, grant.resourceId, { preferred: [], excluded }, effects, env);
+  if (client === null) return;
+  // Connected to this gateway, it would hear of no other one, and keep a way on which nothing passes.
+  if (grant.acknowledged) patchClient(state, client, [], new Set([grant.resourceId]), effects);
+  grantAnew(state, client, grant.resourceId, { preferred: [], excluded }, effects, env);
 }
 
 /** Why a flow ends whose gateway does not answer. */
@@ -187,7 +192,9 @@ function grantAnew(
   if (decision.type === 'deny') {
     recordDenial(state, client, resourceId, decision.reason, effects);
     const violated = decision.reason === 'forbidden' ? { violated_properties: [...decision.violatedProperties] } : {};
-    const failure = { resource_id: resourceId, reason: decision.reason, ...violated };
+    const isMismatch = decision.reason === 'offline' && decision.isMismatch;
+    const reason: FlowFailed['reason'] = isMismatch ? 'version_mismatch' : decision.reason;
+    const failure = { resource_id: resourceId, reason, ...violated };
     tellClient(effects, client, { type: 'flow_failed', failure });
     return;
   }

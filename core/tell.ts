@@ -98,8 +98,11 @@ function clientMessage(session: ClientSession, news: ClientNews): ToClient {
       const logs = speech.needsFlowLogs ? { use_iceless: false as const, flow_logs_ingest_token: logsToken() } : {};
       return message(speech.flowCreated, { ...flow, ...site, ...logs });
     }
-    case 'flow_failed':
-      return { event: speech.flowFailed, payload: news.failure };
+    case 'flow_failed': {
+      const { failure } = news;
+      const reason = failure.reason === 'version_mismatch' && !speech.knowsMismatch ? 'offline' : failure.reason;
+      return message(speech.flowFailed, { ...failure, reason });
+    }
     case 'pool_failed': {
       const payload = { resource_id: news.resourceId, domain: news.domain, reason: 'not_found' as const };
       return { event: 'device_pool_domain_resolution_failed', payload };

@@ -49,6 +49,8 @@ export type ClientSpeech = {
   readonly followsMoves: boolean;
   /** Whether changed filters alone travel as `resource_filters_updated`. */
   readonly takesFilters: boolean;
+  /** Whether a flow that fails by the versions of gateways alone is told as that; else as no gateway being there. */
+  readonly knowsMismatch: boolean;
   /** Whether `flow_logs` and a token for them are required. */
   readonly needsFlowLogs: boolean;
 };
@@ -100,6 +102,7 @@ export function clientSpeech(speaker: Speaker): ClientSpeech {
     siteNames: knows(speaker, siteNames) ? 'sites' : 'gateway_groups',
     followsMoves: knows(speaker, followsMoves),
     takesFilters: knows(speaker, takesFilters),
+    knowsMismatch: isSecond,
     needsFlowLogs: isSecond,
   };
 }

@@ -30,6 +30,10 @@ export const messages: readonly Message[] = [
 /** Newest last. The fingerprint is of all messages as they are with this note. */
 export const notes: readonly { readonly note: string; readonly fingerprint: string }[] = [
   { note: 'Generations A, C and B, with relays.', fingerprint: '4ed223bd167996da' },
+  {
+    note: 'Clients of B are told version_mismatch where no online gateway is of a compatible version.',
+    fingerprint: '804d630d81c40c6a',
+  },
 ];
 
 /** What a fingerprint is made of: everything that the schemas say. */

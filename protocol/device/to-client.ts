@@ -55,11 +55,14 @@ const flowA = v.strictObject({ ...flow, gateway_group_id: text });
 const flowC = v.strictObject({ ...flow, site_id: text });
 const flowB = v.strictObject({ ...flow, site_id: text, use_iceless: v.literal(false), flow_logs_ingest_token: text });
 
-const flowFailed = v.strictObject({
-  resource_id: text,
-  reason: v.picklist(['not_found', 'offline', 'forbidden']),
-  violated_properties: v.exactOptional(v.array(text)),
-});
+const failedFor = <R extends string>(reasons: readonly R[]) =>
+  v.strictObject({
+    resource_id: text,
+    reason: v.picklist(reasons),
+    violated_properties: v.exactOptional(v.array(text)),
+  });
+const flowFailed = failedFor(['not_found', 'offline', 'forbidden']);
+const flowFailedB = failedFor(['not_found', 'offline', 'forbidden', 'version_mismatch']);
 
 const filtersUpdated = v.strictObject({ id: text, filters: v.array(filter) });
 const poolFailed = v.strictObject({ resource_id: text, domain: text, reason: v.literal('not_found') });
@@ -75,7 +78,7 @@ export const toClient = {
   flow_created: { A: flowA, C: flowC },
   authorization_created: { B: flowB },
   flow_creation_failed: { A: flowFailed, C: flowFailed },
-  authorization_creation_failed: { B: flowFailed },
+  authorization_creation_failed: { B: flowFailedB },
   ice_candidates: { A: gatewayCandidates, C: gatewayCandidates },
   gateway_ice_candidates: { B: gatewayCandidates },
   invalidate_ice_candidates: { A: gatewayCandidates, C: gatewayCandidates },
@@ -93,4 +96,4 @@ export type ToClient = {
   };
 }[keyof Schemas];
 
-export type FlowFailed = v.InferOutput<typeof flowFailed>;
+export type FlowFailed = v.InferOutput<typeof flowFailedB>;

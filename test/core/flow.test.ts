@@ -11,7 +11,7 @@ import {
   refOf,
 } from '../support/core.ts';
 import { isOwedToAbsent } from '../../core/grants.ts';
-import { clientKey, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
+import { clientKey, gatewayHello, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
 
 test('[P10.1] a client is told of a flow after its gateway has accepted it, and not before', () => {
   const driven = drive();
@@ -158,6 +158,23 @@ test('[P10.5] a gateway that does not answer in time is rejected and the next on
     'client flow_creation_failed offline',
   ]);
   expect(lines(authorizeFlow(driven, refOf(asked)))).toEqual(['gateway reply invalid_ref']);
+});
+
+test('[P10.800] a gateway that had accepted and does not answer again is left by the client before another one is told', () => {
+  const rows = worldRows();
+  const spare = { id: id('gw', 2), external_id: 'rack-2', ipv4: '100.64.0.9', ipv6: 'fd00:2021:1111::9' };
+  rows.gateways?.push(row('gateways', spare));
+  const driven = driveWithFlow(rows);
+  driven.step({ type: 'connect', sessionId: 'gateway-2', hello: gatewayHello({ externalId: 'rack-2' }) });
+  driven.step({ type: 'joined', sessionId: 'gateway-2' });
+  createFlow(driven);
+  driven.now += 10_000;
+  expect(lines(driven.step({ type: 'tick' }))).toEqual([
+    `gateway reject_access ${ids.client} ${ids.resource}`,
+    `client resource_deleted ${ids.resource}`,
+    `client resource_created_or_updated ${ids.resource}`,
+    'gateway-2 authorize_flow',
+  ]);
 });
 
 test('[P10.6] candidates pass both ways between peers that share an accepted grant, and to nobody else', () => {

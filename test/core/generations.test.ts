@@ -13,6 +13,7 @@ import {
 import { clientSpeech, gatewaySpeech, isAtLeast } from '../../protocol/device/generations.ts';
 import { generations, speaking } from '../support/generations.ts';
 import { id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
+import { toClient } from '../../protocol/device/to-client.ts';
 import type { Drive } from '../support/core.ts';
 import type { Effects } from '../../core/effect.ts';
 import type { Generation } from '../../protocol/device/generations.ts';
@@ -92,6 +93,42 @@ test.each([
     `client ${of === 'B' ? 'authorization_creation_failed' : 'flow_creation_failed'} not_found`,
   ]);
 });
+
+test.each(generations)(
+  '[P10.801] a client of generation %s is told each reason that its schema has, and no other',
+  (of) => {
+    const reasonFor = (prepare: (driven: Drive) => void, rows = worldRows()) => {
+      const driven = drive(rows);
+      joinClient(driven, speaking[of].client);
+      prepare(driven);
+      return payloadOf(createFlow(driven), clientSpeech(speaking[of].client).flowFailed)['reason'];
+    };
+    const conditional = worldRows();
+    const condition = JSON.stringify({ property: 'client_verified', operator: 'is', values: ['true'] });
+    conditional.policies = [row('policies', { conditions: [condition] })];
+    const old = { ...speaking[of].gateway, deviceVersion: '1.2.0' };
+    const told = {
+      nothing: reasonFor((driven) => driven.commit(remove('policies'))),
+      condition: reasonFor((driven) => joinGateway(driven, speaking[of].gateway), conditional),
+      noGateway: reasonFor(() => undefined),
+      oldGateway: reasonFor((driven) => joinGateway(driven, old)),
+      stale: reasonFor((driven) => {
+        joinGateway(driven, old);
+        driven.state.stale = true;
+      }),
+    };
+    expect(told).toEqual({
+      nothing: 'not_found',
+      condition: 'forbidden',
+      noGateway: 'offline',
+      oldGateway: of === 'B' ? 'version_mismatch' : 'offline',
+      stale: 'offline',
+    });
+    const event = clientSpeech(speaking[of].client).flowFailed;
+    const { options }: { options: string[] } = Object(toClient[event])[of].entries.reason;
+    expect(new Set<string>(Object.values(told).map(String))).toEqual(new Set(options));
+  },
+);
 
 test('[P11.4] generation B gets a token for flow logs that decodes, says that uploads are off, and is the same each time', () => {
   const driven = drive();
