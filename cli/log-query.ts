@@ -56,6 +56,10 @@ function cursorAfter({ committedAt, commitEndLsn, seq, epoch }: LogEntry): strin
   return Buffer.from(JSON.stringify(position)).toString('base64url');
 }
 
+const dayMs = 86_400_000;
+/** What is older is read at once. */
+const spanDaysMax = 64;
+
 const order = 'committed_at desc, commit_end_lsn desc, seq desc, epoch desc';
 
 /** The bounds of time stand by themselves, since partitions are pruned by nothing else. */
@@ -79,9 +83,32 @@ export function pageValues({ account, since, until, after, limit }: LogRange): u
   return [since ?? '-infinity', until ?? 'infinity', committedAt, lsn, seq, epoch, limit, account];
 }
 
-export async function readLog(db: Client, range: LogRange): Promise<LogPage> {
-  const { rows } = await db.query<LogEntry>(pageSql, pageValues({ ...range, limit: range.limit + 1 }));
+/**
+ * Reads back in spans of time that double, from a day on, and stops at the one that fills the page: each span reads its partitions
+ * only, so that the newest changes of a busy account do not cost a look into every day that is kept.
+ */
+export async function readLog(db: Client, range: LogRange, now = Date.now()): Promise<LogPage> {
+  const limit = range.limit + 1;
+  const rows: LogEntry[] = [];
+  for (const span of spansOf(range, now)) {
+    const found = await db.query<LogEntry>(pageSql, pageValues({ ...range, ...span, limit: limit - rows.length }));
+    rows.push(...found.rows);
+    if (rows.length === limit) break;
+  }
   const entries = rows.slice(0, range.limit);
   const last = entries.at(-1);
   return { entries, next: rows.length > range.limit && last !== undefined ? cursorAfter(last) : null };
+}
+
+/** Back from the newest that the page may hold, without gaps; the last reaches as far back as the range does. */
+function* spansOf({ since, until, after }: LogRange, now: number): Generator<Pick<LogRange, 'since' | 'until'>> {
+  const newestMs = Math.min(now, until?.getTime() ?? Infinity, after === null ? Infinity : Date.parse(after[0]));
+  let end = until;
+  for (let days = 1; days <= spanDaysMax; days *= 2) {
+    const begin = new Date(newestMs - days * dayMs);
+    if (since !== null && begin <= since) break;
+    yield { since: begin, until: end };
+    end = begin;
+  }
+  yield { since, until: end };
 }

@@ -2,7 +2,7 @@
 import { Client } from 'pg';
 import * as v from 'valibot';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { pageSql, pageValues, parseCursor } from '../../cli/log-query.ts';
+import { pageSql, pageValues, parseCursor, readLog, type LogEntry } from '../../cli/log-query.ts';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
 import { acme, insertRow, other } from '../support/insert-row.ts';
@@ -113,6 +113,32 @@ test('[P15.40] a page of the log reads the partitions of its time only, by the i
     expect.stringMatching(scan),
     expect.stringMatching(scan),
   ]);
+});
+
+test('[P15.651] the newest page of the log looks into no day before those that fill it, and pages without bounds still reach them all', async () => {
+  await db.query(`select drawbridge.make_change_log_partitions(0)`);
+  const now = Date.parse('2026-03-31T00:00:00Z');
+  const unbounded = { account: acme, since: null, until: null, after: null };
+  const read: LogEntry[] = [];
+  for (let after: string | null | undefined = undefined; after !== null;) {
+    const cursor = after === undefined ? null : parseCursor(after);
+    const page = await readLog(db, { ...unbounded, after: cursor, limit: 7 }, now);
+    read.push(...page.entries);
+    after = page.next;
+  }
+  const whole = await db.query<LogEntry>(pageSql, pageValues({ ...unbounded, limit: 1_000 }));
+  expect(read).toEqual(whole.rows);
+  expect(read).toHaveLength(30 * 2 * 2 + 3 + 1);
+
+  const holder = new Client({ connectionString: server.url });
+  await holder.connect();
+  await holder.query('begin');
+  await holder.query('lock table only drawbridge.change_logs_20260305 in access exclusive mode');
+  await db.query(`set lock_timeout = '200ms'`);
+  expect((await readLog(db, { ...unbounded, limit: 60 }, now)).entries).toEqual(whole.rows.slice(0, 60));
+  await expect(readLog(db, { ...unbounded, limit: 1_000 }, now)).rejects.toThrow('lock timeout');
+  await db.query('reset lock_timeout');
+  await holder.end();
 });
 
 test('[P15.79] a page of the log of holds has what was placed and lifted in its time, newest first, and goes on by its cursor', async () => {
