@@ -179,11 +179,13 @@ function writeBackProblem({ writeBack }: StatusAnswer): string | null {
   const full = isFull ? ', and no new flow is granted until some are' : '';
   if (!isConfigured)
     return `its worker has no database to write ${waiting} records of the ledger to${full}: bind EDGE_DATABASE`;
+  if (failures <= 2 && refused > 0) {
+    return `Postgres refuses ${refused} records of the ledger, which are tried again every hour${full}: look at record_refused in the worker`;
+  }
   if (failures > 2 || isFull) {
     return `${waiting} records of the ledger wait for Postgres after ${failures} failed attempts${full}: look at write_back_failed in the worker`;
   }
-  if (refused === 0) return null;
-  return `Postgres refuses ${refused} records of the ledger: look at record_refused in the worker`;
+  return null;
 }
 
 function keyProblem(settings: Settings): string | null {

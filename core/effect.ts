@@ -24,7 +24,13 @@ export type LedgerSave =
   /** Those with a revision up to `through`. */
   | { readonly type: 'delete-records'; readonly through: number }
   /** A record that Postgres does not take. */
-  | { readonly type: 'put-refused'; readonly record: FlowRecord | HoldRecord; readonly reason: string }
+  | {
+      readonly type: 'put-refused';
+      readonly record: FlowRecord | HoldRecord;
+      readonly isKnown: boolean;
+      readonly reason: string;
+    }
+  | { readonly type: 'delete-refused'; readonly revision: number }
   /** A device that the stream has not shown yet. */
   | { readonly type: 'put-registration'; readonly registration: Registration }
   | { readonly type: 'delete-registration'; readonly id: string }

@@ -1,6 +1,6 @@
 // The record of holds, as the account's object keeps it until Postgres has it (P7): one entry each time that one is placed or
 // lifted. It follows what was done and decides nothing, so a hold never waits for it, nor for a database.
-import { keepRefused, nextRevision, noteDue } from './ledger.ts';
+import { nextRevision, noteDue } from './ledger.ts';
 import type { Batch, BatchAnswer, HoldRecord } from '../protocol/write-back.ts';
 import type { Effects } from './effect.ts';
 import type { State } from './state.ts';
@@ -21,15 +21,11 @@ export function recordHold(state: State, done: Omit<HoldRecord, 'revision'>, eff
   noteDue(state);
 }
 
-/** Postgres has taken the batch: its entries need not be kept, but for those that it refuses, which are kept aside. */
+/** Postgres has taken the batch: its entries need not wait; those that it refuses are kept aside by core/refused-records.ts. */
 export function forgetHoldRecords(state: State, batch: Batch, { holds: answer }: BatchAnswer, effects: Effects): void {
   if (answer === null) return;
-  for (const record of batch.holds) {
-    const { revision } = record;
-    state.ledger.holds.delete(revision);
+  for (const { revision } of batch.holds) {
+    if (!state.ledger.holds.delete(revision)) continue;
     effects.saves.push({ type: 'delete-hold-record', revision });
-    const result = answer.results.find(({ id }) => id === String(revision));
-    if (result === undefined || result.outcome === 'ok') continue;
-    keepRefused(state, record, { hold: String(revision), reason: result.reason ?? 'unknown' }, effects);
   }
 }

@@ -5,6 +5,7 @@
 // revisions, so one number, `through`, says which have. Nothing waits for Postgres but Postgres: at `unflushedMax` records
 // that it does not have, new flows are refused and no record is dropped.
 import { isVisible } from '../protocol/visibility.ts';
+import { emptyRefused, isRowRefused, refusedMax, takeRefused, takeResults } from './refused-records.ts';
 import { forgetEnded, liveRecord, recordOf, revisionOf, takeSessions } from './records.ts';
 import type {
   Batch,
@@ -20,6 +21,7 @@ import type {
 import type { ClientSession, Grant, LiveGrant, State } from './state.ts';
 import type { Effects } from './effect.ts';
 import type { FlowId, ResourceId } from '../protocol/ids.ts';
+import type { Refused } from './refused-records.ts';
 import type { PgSnapshot } from '../protocol/visibility.ts';
 import type { WireRow } from '../protocol/commit.ts';
 
@@ -63,8 +65,8 @@ export type Ledger = {
   /** Connections that ended before Postgres was told of them, by id; and those of them that the present step has ended. */
   readonly ended: Map<string, SessionRecord>;
   readonly unsavedEnds: string[];
-  /** Records that Postgres refuses; they are kept aside. */
-  refused: number;
+  /** Records that Postgres does not take. */
+  readonly refused: Refused;
   /** When the next flush is due; null when there is nothing to write. */
   dueAt: number | null;
   /** Flushes that failed since the last that did not, and when the next may begin. */
@@ -93,7 +95,7 @@ export function emptyLedger(): Ledger {
     sessions: { changed: 0, through: 0, alive: 0 },
     ended: new Map(),
     unsavedEnds: [],
-    refused: 0,
+    refused: emptyRefused(),
     dueAt: null,
     failures: 0,
     retryAt: 0,
@@ -175,9 +177,9 @@ export function recordDenial(
   due(state, minute + 60_000);
 }
 
-/** Whether so much waits for Postgres that nothing more may be granted. */
+/** Whether so much waits for Postgres, or is refused by it, that nothing more may be granted. */
 export function isLedgerFull({ ledger }: State): boolean {
-  return ledger.unflushed.size + ledger.stored >= unflushedMax;
+  return ledger.unflushed.size + ledger.stored >= unflushedMax || ledger.refused.records.size >= refusedMax;
 }
 
 /** How write-back stands, for operators. */
@@ -187,7 +189,7 @@ export function writeBackStatus(state: State) {
     isConfigured,
     waiting: unflushed.size + stored + holds.size + ended.size + unwritten(state).length,
     failures,
-    refused,
+    refused: refused.records.size,
     isFull: isLedgerFull(state),
   };
 }
@@ -213,11 +215,13 @@ export function takeBatch(
     else inMemory.push(record);
   }
   const records = [...inMemory, ...stored].sort((a, b) => a.revision - b.revision).slice(0, batchRecordsMax);
-  const flows = records.map((record) => ({ ...record, isKnown: record.first <= ledger.through }));
+  const again = takeRefused(state, records);
+  const isKnown = ({ first, flowId }: FlowRecord) => first <= ledger.through && !isRowRefused(state, flowId);
+  const flows = [...again.flows, ...records.map((record) => ({ ...record, isKnown: isKnown(record) }))];
   const denials = [...ledger.denials.values()].filter(({ minute }) => isOver(minute, state.now));
   const sessions = takeSessions(state);
   const devices = unwritten(state).slice(0, batchRecordsMax);
-  const holds = [...ledger.holds.values()].slice(0, batchRecordsMax);
+  const holds = [...again.holds, ...[...ledger.holds.values()].slice(0, batchRecordsMax)];
   if ([devices, flows, denials, holds].every(({ length }) => length === 0) && sessions === null) {
     findDue(state);
     return null;
@@ -237,7 +241,8 @@ export function flushed(
   ledger.failures = 0;
   ledger.retryAt = 0;
   const isWritten = (part: BatchAnswer['failed'][number]) => !answer.failed.includes(part);
-  const through = batch.flows.at(-1)?.revision ?? ledger.through;
+  // What was refused before is older than `through`.
+  const through = Math.max(ledger.through, batch.flows.at(-1)?.revision ?? 0);
   if (answer.flows !== null) {
     for (const [flowId, revision] of ledger.unflushed) {
       if (revision > through) break;
@@ -258,8 +263,9 @@ export function flushed(
     forgetEnded(state, batch, effects);
   }
   effects.saves.push({ type: 'put-ledger', marks: marksOf(ledger) });
+  const gone = takeResults(state, batch, answer, effects);
   findDue(state);
-  return unusualResults(state, batch, answer, effects);
+  return gone;
 }
 
 /** Nothing of the flush is known to have arrived: it is made again, later each time, spread by chance. */
@@ -278,7 +284,8 @@ export function missingFlows(state: State, rows: readonly WireRow[], seen: PgSna
   for (const { through, xid } of state.ledger.flushes) if (isVisible(seen, BigInt(xid))) seenThrough = through;
   return [...state.grants.values()].flatMap((grant) => {
     if (grant.phase !== 'live' || grant.ledger === undefined) return [];
-    return grant.ledger.first <= seenThrough && !listed.has(grant.flowId) ? [grant.flowId] : [];
+    const isMissing = grant.ledger.first <= seenThrough && !listed.has(grant.flowId);
+    return isMissing && !isRowRefused(state, grant.flowId) ? [grant.flowId] : [];
   });
 }
 
@@ -355,35 +362,8 @@ function findDue(state: State): void {
     ledger.ended.size > 0 ||
     unwritten(state).length > 0;
   if (isWaiting) due(state, state.now);
+  if (ledger.refused.records.size > 0) due(state, Math.max(state.now, ledger.refused.dueAt));
   for (const { minute } of ledger.denials.values()) due(state, minute + 60_000);
-}
-
-/** Keeps a record aside that Postgres does not take; `why` names it. */
-export function keepRefused(
-  state: State,
-  record: FlowRecord | HoldRecord,
-  why: { readonly reason: string; readonly [field: string]: string },
-  effects: Effects,
-): void {
-  state.ledger.refused += 1;
-  effects.saves.push({ type: 'put-refused', record, reason: why.reason });
-  effects.notes.push({ event: 'record_refused', ...why });
-}
-
-/** A row that Postgres refuses is kept aside and named, and a flow whose row is gone has been deleted by somebody. */
-function unusualResults(state: State, batch: Batch, answer: BatchAnswer, effects: Effects): FlowId[] {
-  const gone: FlowId[] = [];
-  const unusual = (answer.flows?.results ?? []).filter(({ outcome }) => outcome !== 'ok');
-  for (const { id, outcome, reason } of unusual) {
-    const record = batch.flows.find(({ flowId }) => flowId === id);
-    if (record === undefined) continue;
-    if (outcome === 'gone') gone.push(record.flowId);
-    else {
-      const { isKnown: _, ...refused } = record;
-      keepRefused(state, refused, { flow: id, reason: reason ?? 'unknown' }, effects);
-    }
-  }
-  return gone;
 }
 
 function isOver(minute: number, now: number): boolean {

@@ -82,9 +82,9 @@ test('[P7.40] a record of a hold that Postgres refuses is kept aside and named, 
   const [first] = batch.holds;
   const refused = { id: String(first?.revision), outcome: 'refused', reason: 'by_us' } as const;
   const effects = answer(driven, batch, [refused]);
-  expect(effects.saves).toContainEqual({ type: 'put-refused', record: first, reason: 'by_us' });
+  expect(effects.saves).toContainEqual({ type: 'put-refused', record: first, isKnown: false, reason: 'by_us' });
   expect(effects.notes).toEqual([{ event: 'record_refused', hold: refused.id, reason: 'by_us' }]);
-  expect([driven.state.ledger.refused, flushDueAt(driven.state)]).toEqual([1, null]);
+  expect(writeBackStatus(driven.state)).toMatchObject({ refused: 1, waiting: 0 });
 });
 
 test('[P15.78] beyond so many records that wait holds go on, and are told of in the log of the worker alone', () => {

@@ -11,7 +11,7 @@ import {
   lines,
   refOf,
 } from '../support/core.ts';
-import { denialsMax, flushDueAt, takeBatch, unflushedMax } from '../../core/ledger.ts';
+import { denialsMax, flushDueAt, takeBatch, unflushedMax, writeBackStatus } from '../../core/ledger.ts';
 import { id, ids, lsn, remove, row, update, worldRows } from '../support/world.ts';
 import type { Batch, FlowRecord, WriteResult } from '../../protocol/write-back.ts';
 import type { Drive } from '../support/core.ts';
@@ -207,7 +207,7 @@ test('[P7.20] a record that Postgres refuses is kept aside and named, and holds 
   const effects = flush(driven, 5, results);
   expect(effects.saves).toContainEqual(expect.objectContaining({ type: 'put-refused', reason: 'flows_told_check' }));
   expect(effects.notes).toMatchObject([{ event: 'record_refused' }]);
-  expect(driven.state.ledger.refused).toBe(1);
+  expect(writeBackStatus(driven.state).refused).toBe(1);
   expect(takeBatch(driven.state, ids.account, [])).toBe(null);
 });
 

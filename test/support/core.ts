@@ -8,6 +8,7 @@ import { keepHold } from '../../core/holds.ts';
 import { hold } from '../../protocol/holds.ts';
 import { holdGrant } from '../../core/grants.ts';
 import { put, putUnreadable, readRow } from '../../core/tables.ts';
+import { holdRefused } from '../../core/refused-records.ts';
 import { resumeLedger } from '../../core/ledger.ts';
 import { resume, step } from '../../core/step.ts';
 import { StoredMemberships } from './stored-memberships.ts';
@@ -16,6 +17,7 @@ import type { Effects, Save, Send } from '../../core/effect.ts';
 import type { Denial, FlowRecord, HoldRecord, Registration, SessionRecord } from '../../protocol/write-back.ts';
 import type { Hashes } from '../../core/hashes.ts';
 import type { LedgerMarks } from '../../core/ledger.ts';
+import type { RefusedRecord } from '../../core/refused-records.ts';
 import type { ResyncMark } from '../../core/resync.ts';
 import type { Input } from '../../core/input.ts';
 import type { SharedRelays } from '../../protocol/relays.ts';
@@ -106,6 +108,7 @@ class Stored {
   readonly #ended = new Map<string, SessionRecord>();
   #marks: LedgerMarks = { revision: 0, through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
   #records: FlowRecord[] = [];
+  readonly #refused = new Map<number, RefusedRecord>();
   #resync: ResyncMark = { times: 0, notBefore: 0 };
 
   /** Records whose grants are gone, by revision. */
@@ -130,6 +133,8 @@ class Stored {
       else if (action.type === 'put-ledger') this.#marks = action.marks;
       else if (action.type === 'put-resync') this.#resync = action.mark;
       else if (action.type === 'put-record') this.#records.push(action.record);
+      else if (action.type === 'put-refused') this.#refused.set(action.record.revision, action);
+      else if (action.type === 'delete-refused') this.#refused.delete(action.revision);
       else if (action.type === 'delete-records') {
         this.#records = this.#records.filter(({ revision }) => revision > action.through);
       } else if (action.type === 'put-registration')
@@ -163,6 +168,7 @@ class Stored {
     for (const [key, record] of this.#holdRecords) state.ledger.holds.set(key, record);
     for (const [id, record] of this.#ended) state.ledger.ended.set(id, record);
     for (const [key, device] of this.#registrations) state.tables.registrations.set(key, device);
+    for (const refused of this.#refused.values()) holdRefused(state.ledger.refused, refused);
     const lastRevision = this.#records.at(-1)?.revision ?? 0;
     resumeLedger(state, this.#marks, { count: this.#records.length, lastRevision });
     for (const held of this.#relays?.relays ?? []) state.relays.set(held.entry.id, held);

@@ -2,6 +2,7 @@
 // refuses, counts of refused requests, connections that have ended, holds placed and lifted, and how far Postgres has the rest.
 import * as v from 'valibot';
 import { batchRecordsMax, resumeLedger } from '../../core/ledger.ts';
+import { holdRefused } from '../../core/refused-records.ts';
 import {
   denial as denialSchema,
   flowRecord,
@@ -33,6 +34,9 @@ const ledgerMarks = v.object({
   sessions: v.object({ through: v.number(), alive: v.number() }),
 });
 
+const refusedRecord = v.union([flowRecord, holdRecord]);
+const refusedMark = v.object({ isKnown: v.optional(v.boolean(), false) });
+
 /** Connections that ended before Postgres was told of them; a migration of its own. */
 export const sessionRecordsTable =
   'create table session_records (id text primary key, data text not null) without rowid, strict;';
@@ -44,7 +48,10 @@ export function loadLedger(sql: SqlStorage, state: State, stored: string | undef
   const { count, last } = sql
     .exec<{ count: number; last: number }>('select count(*) as count, coalesce(max(revision), 0) as last from records')
     .one();
-  state.ledger.refused = sql.exec<{ n: number }>('select count(*) as n from refused_records').one().n;
+  for (const { data } of sql.exec<{ data: string }>('select data from refused_records order by revision')) {
+    const stored: unknown = JSON.parse(data);
+    holdRefused(state.ledger.refused, { ...v.parse(refusedMark, stored), record: v.parse(refusedRecord, stored) });
+  }
   for (const { key, data } of sql.exec<{ key: string; data: string }>('select key, data from denials')) {
     state.ledger.denials.set(key, v.parse(denialSchema, JSON.parse(data)));
   }
@@ -81,11 +88,14 @@ export function saveLedger(sql: SqlStorage, action: LedgerSave, putMarks: (text:
       sql.exec('delete from records where revision <= ?', action.through);
       return;
     case 'put-refused': {
-      const { record, reason } = action;
-      const values = [record.revision, JSON.stringify(record), reason];
+      const { isKnown, record, reason } = action;
+      const values = [record.revision, JSON.stringify({ ...record, isKnown }), reason];
       sql.exec('insert or replace into refused_records (revision, data, reason) values (?, ?, ?)', ...values);
       return;
     }
+    case 'delete-refused':
+      sql.exec('delete from refused_records where revision = ?', action.revision);
+      return;
     case 'put-registration': {
       const { registration: device } = action;
       const put = 'insert into registrations (id, data) values (?, ?) on conflict do update set data = excluded.data';

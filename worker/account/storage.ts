@@ -152,6 +152,8 @@ function loadTable(sql: SqlStorage, table: TableName, state: State): void {
   }
 }
 
+const putGrant = 'insert into grants (flow_id, data) values (?, ?) on conflict do update set data = excluded.data';
+
 /** Writes one save; the caller wraps those of one step in a transaction. Unchanged rows cost no write. */
 export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session' }>): void {
   switch (action.type) {
@@ -170,11 +172,7 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
       sql.exec('delete from rows where tbl = ?', action.table);
       return;
     case 'put-grant':
-      sql.exec(
-        'insert into grants (flow_id, data) values (?, ?) on conflict do update set data = excluded.data',
-        action.grant.flowId,
-        JSON.stringify(action.grant),
-      );
+      sql.exec(putGrant, action.grant.flowId, JSON.stringify(action.grant));
       return;
     case 'delete-grant':
       sql.exec('delete from grants where flow_id = ?', action.flowId);
@@ -182,6 +180,7 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'put-record':
     case 'delete-records':
     case 'put-refused':
+    case 'delete-refused':
     case 'put-registration':
     case 'delete-registration':
     case 'put-denial':
