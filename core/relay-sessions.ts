@@ -5,7 +5,7 @@ import { accountOf } from './state.ts';
 import { expectAt, expectLease } from './due.ts';
 import { graceMs, joinRelay, leaveRelay, relayId } from './relays.ts';
 import { isValidToken } from './token.ts';
-import { patchAllRelays } from './relay-views.ts';
+import { patchAllRelays, resumeTelling } from './relay-views.ts';
 import { refusalOf } from '../protocol/reasons.ts';
 import { refusalOfAbsent } from './tombstones.ts';
 import { sharedAccountId } from '../protocol/ids.ts';
@@ -103,6 +103,7 @@ export function resumeRelays(state: State, sessions: readonly RelaySession[]): v
     const goneAt = isThere ? null : (held.goneAt ?? state.now + graceMs);
     state.relays.set(entry.id, { ...held, entry, sessionId: isThere ? sessionId : null, goneAt });
   }
+  resumeTelling(state);
   expectRelays(state);
 }
 
@@ -121,6 +122,7 @@ export function settleRelays(state: State, effects: Effects, env: Env): void {
     isChanged = true;
   }
   if (isChanged) keepRelays(state, true, effects, env);
+  else if (state.relaysNextAt <= state.now) patchAllRelays(state, effects, env);
   expectRelays(state);
 }
 
@@ -143,11 +145,12 @@ export function takeSharedRelays(
   if (isNew) state.shared = set;
   effects.saves.push({ type: 'put-shared-relays', set: state.shared ?? set, leaseDueAt: state.leaseDueAt });
   if (isNew) patchAllRelays(state, effects, env);
+  expectRelays(state);
 }
 
-/** Relays are due when one of them is gone, or the token of one ends. */
+/** Relays are due when one of them is gone, the token of one ends, or devices are still to be told. */
 export function expectRelays(state: State): void {
-  let at = Infinity;
+  let at = state.relaysNextAt;
   for (const { goneAt } of state.relays.values()) at = Math.min(at, goneAt ?? Infinity);
   for (const { tokenId } of state.relaySessions.values()) {
     at = Math.min(at, state.tables.rows.tokens.get(tokenId)?.expires_at ?? Infinity);
@@ -159,6 +162,7 @@ function keepRelays(state: State, isChanged: boolean, effects: Effects, env: Env
   if (isChanged) state.relaysVersion += 1;
   saveRelays(state, effects);
   if (isChanged) patchAllRelays(state, effects, env);
+  expectRelays(state);
 }
 
 function saveRelays(state: State, effects: Effects): void {

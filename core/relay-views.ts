@@ -1,6 +1,6 @@
 // Which relays a device is told of, and when it is told again. What it was told last is kept with its session, so a change says
 // only what is different: a relay that is still there is never named as gone.
-import { chooseRelays } from './relays.ts';
+import { chooseRelays, relaysPerDevice } from './relays.ts';
 import { noRelaysTold } from './state.ts';
 import { fixedExpirySeconds, relayEntries } from './relay-credentials.ts';
 import { tellClient, tellGateway } from './tell.ts';
@@ -25,9 +25,48 @@ export function relaysForInit(
   return { relays: entries(), told, gone: keptOf(session).filter((id) => !told.some((now) => now.id === id)) };
 }
 
-/** Tells every joined device what has changed in its relays. */
+/** Devices told of relays in one turn, and the time until the next such turn, milliseconds: other decisions find room in between. */
+export const toldMax = 1000;
+const toldEveryMs = 50;
+
+/** Tells joined devices what has changed in their relays, so many at once; the others are told from `relaysNextAt` on. */
 export function patchAllRelays(state: State, effects: Effects, env: Env): void {
-  for (const session of state.sessions.values()) if (session.joined) patchRelays(state, session, effects, env);
+  const byId = relaysById(state);
+  let left = toldMax;
+  state.relaysNextAt = Infinity;
+  for (const session of state.sessions.values()) {
+    if (!session.joined || !isBehind(state, session, byId)) continue;
+    if (left === 0) {
+      state.relaysNextAt = state.now + toldEveryMs;
+      return;
+    }
+    left -= 1;
+    patchRelays(state, session, effects, env);
+  }
+}
+
+/** After waking: whom a change had not reached is told with the next tick. */
+export function resumeTelling(state: State): void {
+  const byId = relaysById(state);
+  const isAnyBehind = [...state.sessions.values()].some((session) => session.joined && isBehind(state, session, byId));
+  state.relaysNextAt = isAnyBehind ? state.now : Infinity;
+}
+
+export function relaysById(state: State): ReadonlyMap<string, RelayEntry> {
+  return new Map(everyRelay(state).map((entry) => [entry.id, entry]));
+}
+
+/**
+ * Whether the device should be told something else than it was: a relay is chosen anew only where one of its relays has changed, or it
+ * has fewer than it could have.
+ */
+export function isBehind(state: State, session: Session, byId: ReadonlyMap<string, RelayEntry>): boolean {
+  if (session.relays.length !== Math.min(relaysPerDevice, byId.size)) return true;
+  const expiresAt = expiryFor(state, session);
+  return session.relays.some(({ id, mark }) => {
+    const entry = byId.get(id);
+    return entry === undefined || markOf(entry, expiresAt) !== mark;
+  });
 }
 
 export function patchRelays(state: State, session: Session, effects: Effects, env: Env): void {
@@ -79,11 +118,13 @@ function viewOf(state: State, session: Session, relays: readonly RelayEntry[], e
   return {
     // The rest of what is told follows from the id, which stands for the relay's secret, and the session's key.
     told:
-      relays.length === 0
-        ? noRelaysTold
-        : relays.map(({ id, ipv4, ipv6, port }) => ({ id, mark: [ipv4, ipv6, port, expiresAt].join(' ') })),
+      relays.length === 0 ? noRelaysTold : relays.map((entry) => ({ id: entry.id, mark: markOf(entry, expiresAt) })),
     entries: () => relays.flatMap((entry) => relayEntries(entry, session.publicKey, expiresAt, env.hashes)),
   };
+}
+
+function markOf({ ipv4, ipv6, port }: RelayEntry, expiresAt: number): string {
+  return [ipv4, ipv6, port, expiresAt].join(' ');
 }
 
 /** Until when a device may use its relays, Unix seconds: a client as long as its token admits it, a gateway for good. */

@@ -20,7 +20,7 @@ export const graceMs = 5000;
 export const relaysMax = 1000;
 
 /** A device is given this many. */
-const relaysPerDevice = 2;
+export const relaysPerDevice = 2;
 
 export type Relays = Map<string, HeldRelay>;
 

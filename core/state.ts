@@ -209,6 +209,8 @@ export type State = {
   shared: SharedRelays | null;
   /** When to ask for the shared relays again, so that their changes are told here, milliseconds since 1970-01-01 UTC. */
   leaseDueAt: number;
+  /** When the next of those are told of relays whom a change has not reached yet; Infinity when there are none. */
+  relaysNextAt: number;
   /** Actors of whom a session or a grant has gone in this step: they may fall asleep. */
   readonly maybeAsleep: Set<ids.ActorId>;
   readonly ledger: Ledger;
@@ -248,6 +250,7 @@ export function emptyState(stored: StoredMemberships): State {
     relaySessions: new Map(),
     shared: null,
     leaseDueAt: 0,
+    relaysNextAt: Infinity,
     maybeAsleep: new Set(),
     ledger: emptyLedger(),
     refusals: new Map(),
