@@ -269,6 +269,7 @@ function accountOf(table: StreamedTable, row: WireRow): AccountId {
   const parsed = v.safeParse(accountId, value);
   if (parsed.success) return parsed.output;
   throw new StreamStopError(
-    `a row of ${table} names no account: ${accountColumn(table)} must be a UUID, as the column's type and not-null constraint ensure`,
+    `a row of ${table} names no account: ${accountColumn(table)} must be a UUID, as the column's type and not-null constraint ensure; put them back, after which every account is resynchronized`,
+    { isPassable: true },
   );
 }

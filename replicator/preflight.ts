@@ -1,9 +1,10 @@
 // What must hold in the database before the stream may be read. Each fault is one sentence: what is wrong, and its fix.
 //
 // It changes nothing. The leader asks every minute whether it still holds.
+import * as v from 'valibot';
 import type { ClientBase } from 'pg';
 import { parsePgLsn, type Lsn } from '../protocol/lsn.ts';
-import { tableNames } from '../protocol/tables.ts';
+import { accountColumn, mayBeShared, tableName, tableNames } from '../protocol/tables.ts';
 import { applicationName } from './connection.ts';
 import { ledgerPublication } from './config.ts';
 
@@ -74,6 +75,8 @@ type Published = {
   readonly identity: string;
   readonly may_read: boolean;
   readonly is_whole: boolean;
+  /** Whether each of its rows is sure to name an account, or none where that is allowed. */
+  readonly is_attributed: boolean;
   /** A generated column that the publication leaves out, as it does by default. */
   readonly generated: string | null;
 };
@@ -100,6 +103,9 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
                       'is_whole', t.rowfilter is null and not exists
                         (select from pg_attribute a where a.attrelid = c.oid and a.attnum > 0 and not a.attisdropped
                           and a.attgenerated = '' and a.attname <> all (t.attnames)),
+                      'is_attributed', exists (select from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
+                          and a.attname = case c.relname when 'accounts' then 'id' else 'account_id' end
+                          and a.atttypid = 'uuid'::regtype and (a.attnotnull or c.relname = any ($3))),
                       'generated', (select min(a.attname) from pg_attribute a where a.attrelid = c.oid
                           and not a.attisdropped and a.attgenerated <> '' and a.attname <> all (t.attnames)))), '[]'::json)
                from pg_publication_tables t
@@ -112,7 +118,7 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
               as ledger,
             (select relreplident from pg_class where oid = to_regclass('public.flows')) as ledger_identity,
             has_table_privilege(to_regclass('public.flows'), 'select') as may_read_ledger`,
-    [publication, ledgerPublication],
+    [publication, ledgerPublication, tableNames.filter(mayBeShared)],
   );
   const [facts] = result.rows;
   if (facts === undefined) throw new PreflightError(['The server answered no settings: connect to Postgres itself.']);
@@ -221,6 +227,13 @@ function tableProblems(table: Published, { role, version }: Facts, publication: 
   if (table.identity !== 'f') {
     problems.push(
       `The table ${table.name} does not log full old rows: run \`alter table ${table.name} replica identity full\`.`,
+    );
+  }
+  const ours = v.safeParse(tableName, table.name);
+  if (ours.success && !table.is_attributed) {
+    const column = accountColumn(ours.output);
+    problems.push(
+      `A row of ${table.name} may name no account, so that nobody could say whose it is: run \`delete from ${table.name} where ${column} is null\`, then \`alter table ${table.name} alter column ${column} set not null\`, and give the column the type uuid if it has another.`,
     );
   }
   if (!table.may_read) {

@@ -56,3 +56,28 @@ test('[P5.42] [LAB-10] a replica identity edited by hand stops the reader with i
   await worker.until('what follows', () => nameOf(worker, account) === 'after');
   expect(worker.violations).toEqual([]);
 });
+
+test('[P5.651] a row that names no account stops the reader with its fix, and once mended every account is resynchronized', async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await untilRecorded(database, account);
+  await database.query('alter table actors alter column account_id drop not null');
+  await database.query(`insert into actors (type, name) values ('service_account', 'of nobody')`);
+  await renameAccount(database, account, 'behind the stop');
+  const stop = await replicator.line('the stop', ({ kind }) => kind === 'StreamStopError');
+  expect(stop['message']).toContain('a row of actors names no account');
+  const told = await replicator.event('preflight');
+  expect(told['message']).toContain('`delete from actors where account_id is null`');
+  expect(told['message']).toContain('`alter table actors alter column account_id set not null`');
+  expect(nameOf(worker, account)).toBe('an account');
+
+  await database.query('delete from actors where account_id is null');
+  await database.query('alter table actors alter column account_id set not null');
+
+  await worker.until('what was behind the stop', () => nameOf(worker, account) === 'behind the stop');
+  const reasons = replicator.lines.filter(({ event }) => event === 'epoch_opened').map(({ reason }) => String(reason));
+  expect(reasons.at(-1)).toContain('the stream could not be read on: a row of actors names no account');
+  await renameAccount(database, account, 'after');
+  await worker.until('what follows', () => nameOf(worker, account) === 'after');
+  expect(worker.violations).toEqual([]);
+});

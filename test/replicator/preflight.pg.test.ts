@@ -92,6 +92,11 @@ test.each([
     ['grant select on flows to drawbridge_replicator'],
   ],
   [
+    'rows that may name no account',
+    'alter table actors alter column account_id drop not null; alter table tokens alter column account_id drop not null',
+    ['alter table actors alter column account_id set not null'],
+  ],
+  [
     'no right to make temporary tables',
     `do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$`,
     ['grant temporary on database'],
