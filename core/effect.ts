@@ -51,6 +51,7 @@ export type Save =
   | { readonly type: 'put-hold'; readonly hold: Hold }
   | { readonly type: 'delete-hold'; readonly kind: Hold['kind']; readonly id: string }
   | LedgerSave
+  | { readonly type: 'put-stale'; readonly isStale: boolean }
   | { readonly type: 'put-resync'; readonly mark: ResyncMark }
   | { readonly type: 'put-tombstone'; readonly tombstone: Tombstone }
   | { readonly type: 'delete-tombstone'; readonly tokenId: TokenId }

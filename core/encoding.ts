@@ -78,3 +78,8 @@ function toDigits(bytes: Uint8Array, bitsPerDigit: number, alphabet: string): st
 function hexDigit(code: number): number {
   return code <= 57 ? code - 48 : code - 87;
 }
+
+/** From 0 to 1, not included, by the hexadecimal digits of `seed`. */
+export function fractionOf(seed: string): number {
+  return Number.parseInt(seed.replaceAll(/[^0-9a-f]/g, '').slice(0, 4) || '0', 16) / 0x1_0000;
+}

@@ -48,6 +48,8 @@ export type Input =
   | { readonly type: 'flushed'; readonly batch: Batch; readonly storedCount: number; readonly answer: BatchAnswer }
   /** A batch is not known to have arrived. */
   | { readonly type: 'flush-failed' }
+  /** What the stream delivered could not be taken: the rows held are behind until a snapshot comes. */
+  | { readonly type: 'stale' }
   /** Postgres is about to be asked to have the account delivered by snapshot. */
   | { readonly type: 'resync-asked' }
   /**

@@ -4,6 +4,7 @@
 // Every state of a record has a revision, which only grows within the account. Records reach Postgres in order of their
 // revisions, so one number, `through`, says which have. Nothing waits for Postgres but Postgres: at `unflushedMax` records
 // that it does not have, new flows are refused and no record is dropped.
+import { fractionOf } from './encoding.ts';
 import { isVisible } from '../protocol/visibility.ts';
 import { emptyRefused, isRowRefused, refusedMax, takeRefused, takeResults } from './refused-records.ts';
 import { forgetEnded, liveRecord, recordOf, revisionOf, takeSessions } from './records.ts';
@@ -273,8 +274,7 @@ export function flushFailed(state: State, seed: string): void {
   const { ledger } = state;
   ledger.failures += 1;
   const wait = Math.min(retryMs.longest, retryMs.first * 2 ** Math.min(ledger.failures - 1, 16));
-  const spread = Number.parseInt(seed.replaceAll(/[^0-9a-f]/g, '').slice(0, 4) || '0', 16) / 0x1_0000;
-  ledger.retryAt = state.now + wait * (0.5 + spread / 2);
+  ledger.retryAt = state.now + wait * (0.5 + fractionOf(seed) / 2);
 }
 
 /** The live grants whose rows are missing from a snapshot of the database that would hold them if nobody had removed them. */

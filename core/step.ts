@@ -35,7 +35,7 @@ import { keepUnseen, takeWritten } from './registration.ts';
 import { saveEnded } from './records.ts';
 import { flushDueAt, flushed, flushFailed, missingFlows, resumeSessions } from './ledger.ts';
 import { parsePgSnapshot } from '../protocol/visibility.ts';
-import { endResync, noteAsked, resyncDueAt, wantRows } from './resync.ts';
+import { becomeStale, endResync, noteAsked, resumeResync, resyncDueAt, wantRows } from './resync.ts';
 import { settle } from './consequences.ts';
 import { unreachable } from '../protocol/assert.ts';
 import type { Because, Effects } from './effect.ts';
@@ -52,9 +52,10 @@ import type { FromGateway } from '../protocol/device/gateway.ts';
 export function step(state: State, input: Input, env: Env): Effects {
   const effects = noEffects(becauseOf(input));
   state.now = Math.max(state.now, env.now);
-  // An alarm may be late: what has run out by now has run out for this input too. Between parts nothing may follow yet.
-  if (input.type !== 'tick' && state.partial === null && (state.deadline ?? Infinity) <= state.now)
-    tick(state, effects, env);
+  // An alarm may be late: what has run out by now has run out for this input too. Between parts nothing may follow yet, and that the
+  // rows are behind holds whatever else goes wrong.
+  const isBare = input.type === 'tick' || input.type === 'stale';
+  if (!isBare && state.partial === null && (state.deadline ?? Infinity) <= state.now) tick(state, effects, env);
   take(state, input, effects, env);
   saveEnded(state, effects);
   putActorsToSleep(state);
@@ -83,6 +84,7 @@ export function resume(state: State, open: readonly (Session | RelaySession)[], 
     open.filter((session) => session.role === 'relay'),
   );
   resumeSessions(state);
+  resumeResync(state);
   for (const { id } of sessions) expectSession(state, id);
   for (const grant of state.grants.values()) {
     expectGrant(state, grant, grant.phase === 'live' && renewalAt(grant) <= now);
@@ -129,6 +131,9 @@ function take(state: State, input: Input, effects: Effects, env: Env): void {
     case 'flush-failed':
       flushFailed(state, env.seed);
       return;
+    case 'stale':
+      becomeStale(state, effects, env.seed);
+      return;
     case 'resync-asked':
       noteAsked(state, effects);
       return;
@@ -163,7 +168,7 @@ function takeRows(
       for (const flowId of missing) touched.flows.add(flowId);
       removeOthers(state.tables, keys, touched, effects);
       for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
-      endStaleness(state);
+      endStaleness(state, effects);
     }
     state.position = input.position;
   }
@@ -176,9 +181,10 @@ function takeRows(
 }
 
 /** The rows are true again: what could not be renewed on stale ones is due at once. */
-function endStaleness(state: State): void {
+function endStaleness(state: State, effects: Effects): void {
   if (!state.stale) return;
   state.stale = false;
+  effects.saves.push({ type: 'put-stale', isStale: false });
   for (const grant of state.grants.values()) {
     if (grant.phase === 'live' && renewalAt(grant) <= state.now) expectGrant(state, grant, true);
   }

@@ -303,3 +303,19 @@ test('[P5.700] while the rows are stale a token without a row is waited for, unl
   const unknown = clientHello({ token: { ...clientHello().token, id: id('unknown'), issuedAt: 1 } });
   expect(codeOf(unknown)).toMatchObject({ refusal: { code: 'token_not_known_yet' } });
 });
+
+test('[P6.702] an account that is behind registers devices, and grants them what it grants others, for no longer', () => {
+  const request = (driven: Drive) => {
+    hearBehind(driven);
+    joinGateway(driven);
+    driven.step({ type: 'connect', sessionId: 'client', hello: clientHello({ externalId: 'new' }) });
+    driven.step({ type: 'joined', sessionId: 'client' });
+    return lines(createFlow(driven));
+  };
+  const short = silent();
+  expect(request(short)).toEqual(['gateway authorize_flow']);
+  expect([...short.state.grants.values()].map(({ expiresAt }) => expiresAt)).toEqual([short.now + quarter]);
+  const denied = silent(denying);
+  expect(request(denied)).toEqual([offline]);
+  for (const { state } of [short, denied]) expect(state.tables.registrations.size).toBe(1);
+});

@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import { clientHello, ids, insert, lsn, worldRows } from '../support/world.ts';
 import { drive } from '../support/core.ts';
 import { emptyState } from '../../core/state.ts';
-import { resyncDueAt } from '../../core/resync.ts';
+import { aloneMax, resyncDueAt } from '../../core/resync.ts';
 import { StoredMemberships } from '../support/stored-memberships.ts';
 import { step } from '../../core/step.ts';
 import { nodeHashes } from '../support/core.ts';
@@ -18,7 +18,7 @@ function configured(rows = worldRows()): Drive {
 
 function stale(): Drive {
   const driven = configured();
-  driven.state.stale = true;
+  driven.step({ type: 'stale' });
   return driven;
 }
 
@@ -53,18 +53,20 @@ test('[P6.24] an object without rows, or with old ones, asks for a snapshot two 
   const effects = step(state, { type: 'connect', sessionId: 'c', hello: clientHello() }, env);
   expect([effects.admission, effects.wakeAt]).toMatchObject([{ refusal: { code: 'account_not_ready' } }, 1_002_000]);
   const driven = stale();
-  expect(resyncDueAt(driven.state)).toBe(null);
   connect(driven);
   expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
 });
 
-test('[P6.25] it does not ask when rows come first, when nobody connects, or when it has no database to ask through', () => {
+test('[P6.25] it does not ask when rows come first, without rows when nobody connects, or when it has no database to ask through', () => {
   const driven = stale();
   connect(driven);
   snapshot(driven);
   expect(resyncDueAt(driven.state)).toBe(null);
   connect(driven);
   expect(resyncDueAt(driven.state)).toBe(null);
+  const empty = emptyState(new StoredMemberships());
+  empty.ledger.isConfigured = true;
+  expect(step(empty, { type: 'tick' }, { now: 1_000_000, seed: 'seed', hashes: nodeHashes }).wakeAt).toBe(null);
   const alone = stale();
   alone.state.ledger.isConfigured = false;
   connect(alone);
@@ -79,17 +81,57 @@ test('[P6.26] it asks again only after a wait that doubles from 30 seconds to 10
     driven.now = resyncDueAt(driven.state) ?? 0;
     driven.step({ type: 'resync-asked' });
     driven.sleep();
-    driven.state.ledger.isConfigured = true;
-    driven.state.stale = true;
-    expect(resyncDueAt(driven.state)).toBe(null);
     connect(driven);
     waits.push((resyncDueAt(driven.state) ?? 0) - driven.now);
   }
   expect(waits).toEqual([30_000, 60_000, 120_000, 240_000, 480_000, 600_000, 600_000]);
   snapshot(driven);
-  driven.state.stale = true;
+  driven.step({ type: 'stale' });
   connect(driven);
   expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
+});
+
+test('[P6.700] an object whose rows turn out to be behind asks 15 to 30 seconds later though nobody connects, each at its own time, also after waking', () => {
+  const driven = configured();
+  const seeds = ['0000', '8000', 'ffff'].map((seed) => {
+    const one = configured();
+    const env = { now: one.now, seed, hashes: nodeHashes };
+    return [step(one.state, { type: 'stale' }, env).wakeAt, resyncDueAt(one.state)].map((at) => (at ?? 0) - one.now);
+  });
+  expect(seeds.map((at) => at.map(Math.floor))).toEqual([
+    [15_000, 15_000],
+    [22_500, 22_500],
+    [29_999, 29_999],
+  ]);
+  driven.step({ type: 'stale' });
+  const dueAt = resyncDueAt(driven.state);
+  driven.now += 10_000;
+  driven.sleep();
+  expect([driven.state.stale, resyncDueAt(driven.state)]).toEqual([true, dueAt]);
+  driven.step({ type: 'stale' });
+  expect(resyncDueAt(driven.state)).toBe(dueAt);
+  snapshot(driven);
+  driven.sleep();
+  expect([driven.state.stale, resyncDueAt(driven.state)]).toEqual([false, null]);
+});
+
+test('[P6.701] by itself it asks eight times until a snapshot comes, and from then on when somebody connects', () => {
+  const driven = stale();
+  let times = 0;
+  for (; resyncDueAt(driven.state) !== null; times += 1) {
+    driven.now = resyncDueAt(driven.state) ?? 0;
+    driven.step({ type: 'resync-asked' });
+    driven.sleep();
+  }
+  expect(times).toBe(aloneMax);
+  driven.step({ type: 'stale' });
+  expect(resyncDueAt(driven.state)).toBe(null);
+  driven.now += 600_000;
+  connect(driven);
+  expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
+  snapshot(driven);
+  driven.step({ type: 'stale' });
+  expect(resyncDueAt(driven.state)).toBeGreaterThan(driven.now);
 });
 
 test('[P6.27] a device that Postgres refuses twice has the object ask at once', () => {

@@ -109,7 +109,8 @@ class Stored {
   #marks: LedgerMarks = { revision: 0, through: 0, flushes: [], sessions: { through: 0, alive: 0 } };
   #records: FlowRecord[] = [];
   readonly #refused = new Map<number, RefusedRecord>();
-  #resync: ResyncMark = { times: 0, notBefore: 0 };
+  #resync: ResyncMark = { times: 0, notBefore: 0, aloneAt: null };
+  #isStale = false;
 
   /** Records whose grants are gone, by revision. */
   records(): readonly FlowRecord[] {
@@ -131,6 +132,7 @@ class Stored {
         this.#holds.set(`${action.hold.kind}/${action.hold.id}`, JSON.stringify(action.hold));
       else if (action.type === 'delete-hold') this.#holds.delete(`${action.kind}/${action.id}`);
       else if (action.type === 'put-ledger') this.#marks = action.marks;
+      else if (action.type === 'put-stale') this.#isStale = action.isStale;
       else if (action.type === 'put-resync') this.#resync = action.mark;
       else if (action.type === 'put-record') this.#records.push(action.record);
       else if (action.type === 'put-refused') this.#refused.set(action.record.revision, action);
@@ -173,6 +175,7 @@ class Stored {
     resumeLedger(state, this.#marks, { count: this.#records.length, lastRevision });
     for (const held of this.#relays?.relays ?? []) state.relays.set(held.entry.id, held);
     state.relaysVersion = this.#relays?.version ?? 0;
+    state.stale = this.#isStale;
     state.resync.mark = this.#resync;
     state.shared = this.#shared?.set ?? null;
     state.leaseDueAt = this.#shared?.leaseDueAt ?? 0;

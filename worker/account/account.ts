@@ -225,7 +225,7 @@ export class Account extends DurableObject<Env> {
     }
     if (reception.type === 'stage') return keepPart(this.ctx.storage, reception, delivery);
     if (reception.type === 'answer') {
-      this.#setStale(reception.stale);
+      if (reception.stale) this.#becomeStale();
       return reception.answer;
     }
     for (const input of reception.steps) {
@@ -245,7 +245,7 @@ export class Account extends DurableObject<Env> {
     const { position } = this.#state;
     if (cause instanceof Divergence) {
       log.warn('diverged', { reason: cause.message });
-      this.#setStale(true);
+      this.#becomeStale();
       return { type: 'need-snapshot', reason: cause.message, position };
     }
     const lsn = input.type === 'commit' ? input.commit.lsn : input.type;
@@ -253,14 +253,12 @@ export class Account extends DurableObject<Env> {
     log.error('commit_failed', cause, { lsn, times: this.#failures.times });
     const reason = cause instanceof Error ? cause.message : 'unknown';
     if (this.#failures.times < triesMax) return { type: 'failed', reason, position };
-    this.#setStale(true);
+    this.#becomeStale();
     return { type: 'poison', reason, position };
   }
 
-  #setStale(stale: boolean): void {
-    if (stale === this.#state.stale) return;
-    this.#state.stale = stale;
-    saveMeta(this.ctx.storage.sql, 'stale', String(stale));
+  #becomeStale(): void {
+    if (!this.#state.stale) this.#run({ type: 'stale' });
   }
 
   /** Asks the core; while it does not know the token yet, again after each delivery until `deadline`. */
@@ -340,7 +338,6 @@ export class Account extends DurableObject<Env> {
         if (isStaged) for (const content of readParts(this.ctx.storage.sql)) takeOne({ type: 'part', content });
         const last = takeOne(input);
         if (isStaged || input.type === 'snapshot') discardStage(this.ctx.storage.sql);
-        if (input.type === 'snapshot') saveMeta(this.ctx.storage.sql, 'stale', 'false');
         if (input.type === 'snapshot' || isBirth) saveShape(this.ctx.storage.sql);
         return last;
       });

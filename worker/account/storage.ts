@@ -140,9 +140,21 @@ function loadRelays(meta: ReadonlyMap<string, string>, state: State): void {
   state.leaseDueAt = shared.output.leaseDueAt;
 }
 
-const storedResync = v.object({ times: v.number(), notBefore: v.number() });
+const storedResync = v.object({
+  times: v.number(),
+  notBefore: v.number(),
+  aloneAt: v.optional(v.nullable(v.number()), null),
+});
 const storedRelays = v.object({ version: v.number(), relays: v.array(heldRelay) });
 const storedSharedRelays = v.object({ set: sharedRelays, leaseDueAt: v.number() });
+
+function saveTombstone(sql: SqlStorage, action: Extract<Save, { type: 'put-tombstone' | 'delete-tombstone' }>): void {
+  if (action.type === 'delete-tombstone') sql.exec('delete from tombstones where token_id = ?', action.tokenId);
+  else {
+    const { tokenId: id, expiresAt } = action.tombstone;
+    sql.exec('insert or replace into tombstones (token_id, expires_at) values (?, ?)', id, expiresAt);
+  }
+}
 
 function loadTable(sql: SqlStorage, table: TableName, state: State): void {
   for (const { key, row } of sql.exec<{ key: string; row: string }>('select key, row from rows where tbl = ?', table)) {
@@ -192,6 +204,9 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'put-ledger':
       saveLedger(sql, action, (text) => saveMeta(sql, 'ledger', text));
       return;
+    case 'put-stale':
+      saveMeta(sql, 'stale', String(action.isStale));
+      return;
     case 'put-resync':
       saveMeta(sql, 'resync', JSON.stringify(action.mark));
       return;
@@ -208,13 +223,9 @@ export function save(sql: SqlStorage, action: Exclude<Save, { type: 'put-session
     case 'put-shared-relays':
       saveRelays(sql, action);
       return;
-    case 'put-tombstone': {
-      const { tokenId, expiresAt } = action.tombstone;
-      sql.exec('insert or replace into tombstones (token_id, expires_at) values (?, ?)', tokenId, expiresAt);
-      return;
-    }
+    case 'put-tombstone':
     case 'delete-tombstone':
-      sql.exec('delete from tombstones where token_id = ?', action.tokenId);
+      saveTombstone(sql, action);
       return;
     case 'put-position':
       saveMeta(sql, 'position', JSON.stringify(action.position));
