@@ -123,7 +123,11 @@ export function marked(state: State, before: Grant | undefined, grant: LiveGrant
   noteUnflushed(state, grant.flowId, revision);
   return {
     ...grant,
-    ledger: { grantedAt: mark?.grantedAt ?? state.now, first: mark?.first ?? revision, revision },
+    ledger: {
+      grantedAt: mark?.grantedAt ?? state.now,
+      first: firstOf(state, mark?.first ?? revision, revision),
+      revision,
+    },
   };
 }
 
@@ -136,13 +140,27 @@ export function endedRecord(state: State, grant: LiveGrant, cause: EndCause, tol
     cause,
     told,
     toldAt: told === 'gateway_away' ? null : state.now,
+    first: firstOf(state, grant.ledger?.first ?? revision, revision),
     revision,
   };
 }
 
+/**
+ * The first revision of a record that gets another state: where the earlier ones were never written this is the first that will be,
+ * since Postgres is taken to know a record once its first revision was passed.
+ */
+function firstOf({ ledger }: State, first: number, revision: number): number {
+  return first > ledger.through ? revision : first;
+}
+
 /** The record with what its gateway was told since. */
 export function toldRecord(state: State, record: FlowRecord, told: Told, toldAt: number): FlowRecord {
-  return { ...record, told, toldAt, revision: nextRevision(state) };
+  return inNextState(state, { ...record, told, toldAt });
+}
+
+function inNextState(state: State, record: FlowRecord): FlowRecord {
+  const revision = nextRevision(state);
+  return { ...record, first: firstOf(state, record.first, revision), revision };
 }
 
 /** A record of a grant in memory is to be written. */
@@ -155,7 +173,7 @@ export function noteUnflushed(state: State, flowId: FlowId, revision: number): v
 /** The grant leaves memory: a record that Postgres does not have yet is kept by itself, under a revision of its own. */
 export function keepRecord(state: State, record: FlowRecord, effects: Effects): void {
   if (!state.ledger.unflushed.delete(record.flowId)) return;
-  effects.saves.push({ type: 'put-record', record: { ...record, revision: nextRevision(state) } });
+  effects.saves.push({ type: 'put-record', record: inNextState(state, record) });
   state.ledger.stored += 1;
   due(state, state.now + flushDelayMs);
 }
