@@ -109,7 +109,7 @@ test('token revoke deletes a token by its text or its id, and says whose it was'
   expect((await run('token', 'revoke', first.token)).err).toContain('it may be revoked already');
 });
 
-test('[P5.701] token keys counts by signing key the tokens that are left, those that have expired and were revoked not', async () => {
+test('[P5.93] token keys counts by signing key the tokens that are left, those that have expired and were revoked not', async () => {
   const earlier = `earlier:${'e'.repeat(32)}`;
   const mintUnder = async (keys: string, ...more: string[]) => {
     const args = ['token', 'create', '--account', 'acme', '--type', 'client', '--actor', 'Alice', '--json', ...more];

@@ -115,7 +115,7 @@ test('[P15.40] a page of the log reads the partitions of its time only, by the i
   ]);
 });
 
-test('[P15.651] the newest page of the log looks into no day before those that fill it, and pages without bounds still reach them all', async () => {
+test('[P15.97] the newest page of the log looks into no day before those that fill it, and pages without bounds still reach them all', async () => {
   await db.query(`select drawbridge.make_change_log_partitions(0)`);
   const now = Date.parse('2026-03-31T00:00:00Z');
   const unbounded = { account: acme, since: null, until: null, after: null };

@@ -104,7 +104,7 @@ test('a token of type api admits no device', async () => {
   }
 });
 
-test('[P15.804] status shows all parts, who is connected, the flows that are open, and the relays', async () => {
+test('[P15.104] status shows all parts, who is connected, the flows that are open, and the relays', async () => {
   const gateway = await startGateway({ url: workerUrl, ...account.gateway, name: 'Rack 1' });
   const client = await startClient({ url: workerUrl, ...account.client, name: 'laptop' });
   expect((await client.createFlow(account.resourceId)).event).toBe('flow_created');

@@ -160,7 +160,7 @@ test('[P10.5] a gateway that does not answer in time is rejected and the next on
   expect(lines(authorizeFlow(driven, refOf(asked)))).toEqual(['gateway reply invalid_ref']);
 });
 
-test('[P10.800] a gateway that had accepted and does not answer again is left by the client before another one is told', () => {
+test('[P10.23] a gateway that had accepted and does not answer again is left by the client before another one is told', () => {
   const rows = worldRows();
   const spare = { id: id('gw', 2), external_id: 'rack-2', ipv4: '100.64.0.9', ipv6: 'fd00:2021:1111::9' };
   rows.gateways?.push(row('gateways', spare));

@@ -292,7 +292,7 @@ test('[P5.48] [P5.49] a relay is treated alike', () => {
   expect(codeOf({ issuedAt: null })).toEqual(['invalid_token', false]);
 });
 
-test('[P5.700] while the rows are stale a token without a row is waited for, unless its row was here', () => {
+test('[P5.92] while the rows are stale a token without a row is waited for, unless its row was here', () => {
   const driven = silent();
   driven.commit({ op: 'delete', table: 'tokens', old: row('tokens') });
   hear(driven, 900_000);
@@ -304,7 +304,7 @@ test('[P5.700] while the rows are stale a token without a row is waited for, unl
   expect(codeOf(unknown)).toMatchObject({ refusal: { code: 'token_not_known_yet' } });
 });
 
-test('[P6.702] an account that is behind registers devices, and grants them what it grants others, for no longer', () => {
+test('[P6.35] an account that is behind registers devices, and grants them what it grants others, for no longer', () => {
   const request = (driven: Drive) => {
     hearBehind(driven);
     joinGateway(driven);

@@ -95,7 +95,7 @@ test.each([
 });
 
 test.each(generations)(
-  '[P10.801] a client of generation %s is told each reason that its schema has, and no other',
+  '[P10.24] a client of generation %s is told each reason that its schema has, and no other',
   (of) => {
     const reasonFor = (prepare: (driven: Drive) => void, rows = worldRows()) => {
       const driven = drive(rows);

@@ -10,7 +10,7 @@ import type { Batch, WriteResult } from '../../protocol/write-back.ts';
 import type { Drive } from '../support/core.ts';
 import type { Effects } from '../../core/effect.ts';
 
-test('[P7.750] what Postgres refuses is tried again an hour later under its revision, as often as it takes, and then no more', () => {
+test('[P7.50] what Postgres refuses is tried again an hour later under its revision, as often as it takes, and then no more', () => {
   const driven = refusedFlow();
   const [refused] = driven.state.ledger.refused.records.values();
   for (let hour = 1; hour <= 3; hour += 1) {
@@ -26,7 +26,7 @@ test('[P7.750] what Postgres refuses is tried again an hour later under its revi
   expect([writeBackStatus(driven.state).refused, flushDueAt(driven.state)]).toEqual([0, null]);
 });
 
-test('[P7.750] what was refused comes back with what is later, keeps nothing from being written, and counts for nothing in the order', () => {
+test('[P7.50] what was refused comes back with what is later, keeps nothing from being written, and counts for nothing in the order', () => {
   const driven = refusedFlow();
   const { through } = driven.state.ledger;
   driven.sleep();
@@ -39,7 +39,7 @@ test('[P7.750] what was refused comes back with what is later, keeps nothing fro
   expect([writeBackStatus(driven.state).refused, flushDueAt(driven.state)]).toEqual([0, null]);
 });
 
-test('[P7.750] of two states that are refused the later one is kept, and a row that is found gone ends the trying', () => {
+test('[P7.50] of two states that are refused the later one is kept, and a row that is found gone ends the trying', () => {
   const driven = driveWithFlow();
   driven.state.ledger.isConfigured = true;
   flush(driven, 'ok');
@@ -55,7 +55,7 @@ test('[P7.750] of two states that are refused the later one is kept, and a row t
   expect([writeBackStatus(driven.state).refused, flushDueAt(driven.state)]).toEqual([0, null]);
 });
 
-test('[P7.751] a flow whose row was refused is cut neither by a snapshot without it nor after waking, and its end is a row all the same', () => {
+test('[P7.51] a flow whose row was refused is cut neither by a snapshot without it nor after waking, and its end is a row all the same', () => {
   const driven = refusedFlow();
   for (const _ of ['awake', 'after sleep']) {
     const rows = { ...worldRows(), flows: [] };
@@ -68,7 +68,7 @@ test('[P7.751] a flow whose row was refused is cut neither by a snapshot without
   expect(flush(driven, 'ok').batch.flows).toMatchObject([{ endedAt: driven.now, isKnown: false }]);
 });
 
-test('[P15.750] when so many records are refused as are kept aside new flows are refused, and what ends is kept all the same', () => {
+test('[P15.99] when so many records are refused as are kept aside new flows are refused, and what ends is kept all the same', () => {
   const driven = refusedFlow();
   const [refused] = driven.state.ledger.refused.records.values();
   if (refused === undefined || !('flowId' in refused.record)) throw new Error('nothing was refused');

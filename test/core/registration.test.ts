@@ -266,7 +266,7 @@ test('[P6.21] a gateway without a name is given one, and no two devices share a 
   expect(createHash('sha256').update(String(client['psk_base'])).digest('hex')).toHaveLength(64);
 });
 
-test('[P15.700] status counts the devices whose registration no row has shown yet', () => {
+test('[P15.98] status counts the devices whose registration no row has shown yet', () => {
   const driven = registered();
   const pending = () => statusOf(driven.state, driven.now).registrations;
   expect(pending()).toBe(2);

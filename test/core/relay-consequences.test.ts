@@ -77,11 +77,11 @@ const consequences: Readonly<Record<string, Line>> = {
   },
 };
 
-test('[P4.800] every line about relays on the page of consequences has a test, and every test a line', () => {
+test('[P4.36] every line about relays on the page of consequences has a test, and every test a line', () => {
   expect(linesOfRelays.map(({ name }) => name).toSorted()).toEqual(Object.keys(consequences).toSorted());
 });
 
-test.each(linesOfRelays)('[P4.800] $name: $change', ({ name, relay, gateway, client }) => {
+test.each(linesOfRelays)('[P4.36] $name: $change', ({ name, relay, gateway, client }) => {
   const line = consequences[name];
   const rows = worldRows();
   rows.tokens?.push(relayToken, strangerToken);

@@ -10,7 +10,7 @@ import type { Effects } from '../../core/effect.ts';
 import type { RelayEntry } from '../../protocol/relays.ts';
 import type { Session } from '../../core/state.ts';
 
-test('[P15.805] a change of relays that concerns very many devices is told to so many in a turn, each once, also after waking', () => {
+test('[P15.105] a change of relays that concerns very many devices is told to so many in a turn, each once, also after waking', () => {
   const driven = drive(relayRows());
   const all = Array.from({ length: toldMax + 50 }, (_, n) => `client-${n}`);
   for (const [n, sessionId] of all.entries()) {
@@ -31,7 +31,7 @@ test('[P15.805] a change of relays that concerns very many devices is told to so
   expect(lines(tickAt(driven, driven.now + 60_000))).toEqual([]);
 });
 
-test('[P15.806] who is behind in its relays is told the same by a look at its own as by choosing anew', () => {
+test('[P15.106] who is behind in its relays is told the same by a look at its own as by choosing anew', () => {
   const driven = drive(worldRows(), { version: 1, relays: [] });
   joinClient(driven);
   joinGateway(driven);

@@ -281,7 +281,7 @@ test('[P5.74] an older connection of a relay, and one that claims its secret or 
   expect(changesOf(taken)).toMatchObject([{ disconnected_ids: [], connected: [{ addr: '198.51.100.10:3478' }] }]);
 });
 
-test('[P5.800] under another token a relay replaces neither what stands at its address nor what has its secret, until that is gone', () => {
+test('[P5.94] under another token a relay replaces neither what stands at its address nor what has its secret, until that is gone', () => {
   const rows = relayRows();
   const strangerToken = tokenRow('relay_group', id('tokx'), 'x'.repeat(32));
   rows.tokens?.push(strangerToken);

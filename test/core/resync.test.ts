@@ -91,7 +91,7 @@ test('[P6.26] it asks again only after a wait that doubles from 30 seconds to 10
   expect(resyncDueAt(driven.state)).toBe(driven.now + 2000);
 });
 
-test('[P6.700] an object whose rows turn out to be behind asks 15 to 30 seconds later though nobody connects, each at its own time, also after waking', () => {
+test('[P6.33] an object whose rows turn out to be behind asks 15 to 30 seconds later though nobody connects, each at its own time, also after waking', () => {
   const driven = configured();
   const seeds = ['0000', '8000', 'ffff'].map((seed) => {
     const one = configured();
@@ -115,7 +115,7 @@ test('[P6.700] an object whose rows turn out to be behind asks 15 to 30 seconds 
   expect([driven.state.stale, resyncDueAt(driven.state)]).toEqual([false, null]);
 });
 
-test('[P6.701] by itself it asks eight times until a snapshot comes, and from then on when somebody connects', () => {
+test('[P6.34] by itself it asks eight times until a snapshot comes, and from then on when somebody connects', () => {
   const driven = stale();
   let times = 0;
   for (; resyncDueAt(driven.state) !== null; times += 1) {

@@ -54,7 +54,7 @@ test.each([
   ['the newer state commits first', [ended], [granted]],
   ['both are the same', [granted, ended], [granted, ended]],
 ])(
-  '[P7.752] of two flushes that overlap in time the second waits, and the row is one, in its newest state: %s',
+  '[P7.52] of two flushes that overlap in time the second waits, and the row is one, in its newest state: %s',
   async (_, first, second) => {
     const [one, two] = edges;
     await one.query('begin');
@@ -67,7 +67,7 @@ test.each([
   },
 );
 
-test('[P7.752] what a flush wrote that never commits is written by the one that overlaps it', async () => {
+test('[P7.52] what a flush wrote that never commits is written by the one that overlaps it', async () => {
   const [one, two] = edges;
   await one.query('begin');
   await write(one, [granted, ended]);

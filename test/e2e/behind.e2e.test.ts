@@ -60,7 +60,7 @@ afterAll(async () => {
   for (const close of closers.toReversed()) await close();
 });
 
-test('[P5.650] a system that has fallen a minute behind says so, takes back or shortens what it grants, and grants as ever once it has caught up', async () => {
+test('[P5.90] a system that has fallen a minute behind says so, takes back or shortens what it grants, and grants as ever once it has caught up', async () => {
   const account = await createFirstAccount(db, tokenKeys, 'acme');
   await db.query(`update accounts set when_behind = 'deny'`);
   await until(async () => (await streamStatus()).isBehind && (await appliedTo()) !== null);

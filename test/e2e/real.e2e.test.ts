@@ -17,7 +17,7 @@ const standIns = {
 };
 const missing = missingOf(thisMachine(), standIns);
 
-test('[P15.800] without a program to try, test:real says that it skips; with one, what is missing', async () => {
+test('[P15.100] without a program to try, test:real says that it skips; with one, what is missing', async () => {
   expect(await run({}, {})).toEqual({
     code: 0,
     output: [expect.stringMatching(/^test:real: SKIPPED, no program was given: --client PATH/)],
@@ -32,7 +32,7 @@ test('[P15.800] without a program to try, test:real says that it skips; with one
   ]);
 });
 
-test('[P15.801] each thing that test:real needs of a machine is named when it is missing, and nothing else', () => {
+test('[P15.101] each thing that test:real needs of a machine is named when it is missing, and nothing else', () => {
   const whole: Machine = {
     platform: 'linux',
     isRoot: true,
@@ -57,7 +57,7 @@ test.concurrent.each([
   ['reads-nothing', 'init', 1, /^2 {2}FAILED {2}init: the client could not read a message/m],
   ['dies', 'connect', 1, /^1 {2}FAILED {2}connect: the relay ended by itself \(status 1\)/m],
 ])(
-  '[P15.802] with the fault "%s", test:real up to %s ends with %i',
+  '[P15.102] with the fault "%s", test:real up to %s ends with %i',
   async (fault, until, code, line) => {
     const paths = fault === 'dies' ? { ...standIns, relay: '/bin/false' } : standIns;
     const ran = await run({ ...paths, until }, { STAND_IN_FAULT: fault });
@@ -69,7 +69,7 @@ test.concurrent.each([
   180_000,
 );
 
-test('[P15.803] the tap reads messages however they are cut, masked and in fragments, and skips what is no message', () => {
+test('[P15.103] the tap reads messages however they are cut, masked and in fragments, and skips what is no message', () => {
   const text = JSON.stringify({ topic: 'client', event: 'x', payload: { long: 'y'.repeat(200) } });
   const bytes = Buffer.concat([
     Buffer.from('GET /client/websocket HTTP/1.1\r\n\r\n'),

@@ -67,7 +67,7 @@ const bySql: Readonly<Record<string, string>> = {
 };
 
 test.each(linesOfRelays.filter(({ name }) => bySql[name] !== undefined))(
-  '[P4.801] $name by SQL: relay and devices are told what the page says',
+  '[P4.37] $name by SQL: relay and devices are told what the page says',
   async ({ name, relay: toRelay, gateway: toGateway, client: toClient }) => {
     const { db, system } = running;
     const account = await createFirstAccount(db, system.tokenKeys, name.replaceAll('-', '_'));

@@ -40,7 +40,7 @@ async function forge(account: FirstAccount, beyond: bigint, changes: object[]) {
   return await askObject(all.system.workerUrl, all.system.ingestKey, deliverPath, question, answer);
 }
 
-test.concurrent('[P6.703] an object that missed something is delivered by snapshot though nobody connects', async ({
+test.concurrent('[P6.36] an object that missed something is delivered by snapshot though nobody connects', async ({
   expect,
 }) => {
   expect((await forge(quiet, 8n, [])).type).toBe('gap');
@@ -48,7 +48,7 @@ test.concurrent('[P6.703] an object that missed something is delivered by snapsh
   await expect.poll(async () => (await statusOf(quiet)).stale, { interval: 1000, timeout: 60_000 }).toBe(false);
 });
 
-test.concurrent('[P6.704] a device that Postgres refuses twice, for a row that its object has not, has the row brought', async ({
+test.concurrent('[P6.37] a device that Postgres refuses twice, for a row that its object has not, has the row brought', async ({
   expect,
 }) => {
   expect((await forge(contested, 0n, [{ op: 'truncate', seq: 0, table: 'clients' }])).type).toBe('applied');

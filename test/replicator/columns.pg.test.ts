@@ -70,7 +70,7 @@ test('[P1.73] a rewrite while no replicator runs is noticed at the start, and do
   expect(worker.violations).toEqual([]);
 });
 
-test('[P1.650] a rewrite of what says which flows are live delivers their accounts anew, other columns of the ledger nobody', async () => {
+test('[P1.90] a rewrite of what says which flows are live delivers their accounts anew, other columns of the ledger nobody', async () => {
   const all = await startAll(server, closers);
   const { database, worker, replicator } = all;
   const [live, ended] = [await createAccount(database), await createAccount(database)];

@@ -57,7 +57,7 @@ test('[P5.42] [LAB-10] a replica identity edited by hand stops the reader with i
   expect(worker.violations).toEqual([]);
 });
 
-test('[P5.651] a row that names no account stops the reader with its fix, and once mended every account is resynchronized', async () => {
+test('[P5.91] a row that names no account stops the reader with its fix, and once mended every account is resynchronized', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await untilRecorded(database, account);

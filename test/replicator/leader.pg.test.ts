@@ -46,7 +46,7 @@ test('[P2.6] a second replicator stands by, and takes over when the first is kil
   expect(worker.violations).toEqual([]);
 });
 
-test('[P2.650] a second replicator with a slot of its own is refused with words while the first is heard, and fences the first once it leads', async () => {
+test('[P2.43] a second replicator with a slot of its own is refused with words while the first is heard, and fences the first once it leads', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await worker.until('the birth', () => nameOf(worker, account) === 'an account');

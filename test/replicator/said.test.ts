@@ -32,7 +32,7 @@ test('[P1.49] of several subjects the last that act_as named counts, else the fi
   ).toBe(null);
 });
 
-test('[P15.650] of the messages in one transaction nothing is kept but what they say, each thing once', () => {
+test('[P15.96] of the messages in one transaction nothing is kept but what they say, each thing once', () => {
   const steering: readonly Steering[] = [
     { type: 'heartbeat', run, count: 9 },
     { type: 'resync', account, at: 2 },

@@ -10,7 +10,7 @@ const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
 
 afterEach(async () => await reset());
 
-test('[P7.750] what Postgres refuses is there after eviction, as it was stored before and after records said what is known of them', async () => {
+test('[P7.50] what Postgres refuses is there after eviction, as it was stored before and after records said what is known of them', async () => {
   await account().deliver(snapshotDelivery(100));
   const record = { kind: 'client', id: ids.client, at: 1, by: 'alice', reason: null, action: 'placed' } as const;
   await runInDurableObject(account(), (_, { storage }) => {
