@@ -17,10 +17,11 @@ beforeAll(async () => {
 });
 afterAll(async () => await database.stop());
 
-// The ledger of flows decides nothing, so the oracle has no say in what is told of it.
+// The ledger of flows and the relays decide nothing, so the oracle has no say in what is told of them.
 test('[P5.39] a run against the oracle counts the lines of the page of consequences, all of them and no others', () => {
   const page = readFileSync(fileURLToPath(new URL('../../docs/consequences.md', import.meta.url)), 'utf8');
-  const lines = [...page.matchAll(/^\| ([a-z-]+) +\|/gm)].map(([, name = '']) => name);
+  const [access = ''] = page.split('\n## Relays\n');
+  const lines = [...access.matchAll(/^\| ([a-z-]+) +\|/gm)].map(([, name = '']) => name);
   const ofAccess = lines.filter((name) => name !== 'id' && !name.startsWith('-') && !name.startsWith('flow'));
   expect(allLines.toSorted()).toEqual(ofAccess.toSorted());
 });
