@@ -38,6 +38,7 @@ const counterHelp = {
   snapshots: 'Snapshots whose marker has left the stream.',
   snapshot_parts: 'Parts of snapshots that went ahead.',
   parkings: 'Times that an account was parked.',
+  messages_ignored: 'Messages under our prefix that nobody who may steer the stream has signed.',
   pauses: 'Times that reading paused at the full window.',
 } as const;
 type CounterName = keyof typeof counterHelp;

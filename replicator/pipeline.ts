@@ -17,6 +17,7 @@ import { ColumnWatch } from './columns.ts';
 import { clientConfig } from './connection.ts';
 import { createDecoder, type Decoder } from './decode.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { Ignored } from './ignored.ts';
 import { createLanes, type Lanes } from './lane.ts';
 import {
   addLane,
@@ -70,6 +71,7 @@ export class Pipeline {
   readonly #bookkeeping: Bookkeeping;
   readonly #columns: ColumnWatch;
   readonly #heartbeat: Heartbeat;
+  readonly #ignored: Ignored;
   readonly #decoder: Decoder = createDecoder();
   readonly #assembler: Assembler;
   /** Near every transaction id that the stream may hold. */
@@ -113,6 +115,7 @@ export class Pipeline {
       log,
     });
     this.#heartbeat = this.#newHeartbeat();
+    this.#ignored = new Ignored(log, counters);
     this.#snapshots = new Snapshots({
       connection: clientConfig(config.databaseUrl),
       markerClient: client,
@@ -264,7 +267,8 @@ export class Pipeline {
   #take(transaction: Transaction, xid: Xid): void {
     this.#options.counters.add('transactions');
     this.#receivedLsn = transaction.lsn;
-    const { steering } = transaction.said;
+    const { ignored, steering } = transaction.said;
+    if (ignored > 0) this.#ignored.took(transaction);
     const resyncs = steering.flatMap((message) => (message.type === 'resync' ? this.#named(message.account) : []));
     // An account to resynchronize counts as concerned, so that the request outlives a crash before its snapshot.
     const accounts = new Set([...transaction.byAccount.keys(), ...resyncs]);

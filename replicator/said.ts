@@ -11,9 +11,11 @@ export type Said = {
   readonly steering: readonly Steering[];
   /** JSON text: what act_as said last, else what the first statement said of its session; null when nothing was said. */
   readonly subject: string | null;
+  /** Messages under our prefix that are neither: of somebody who holds no key, or forgot what a message is. */
+  readonly ignored: number;
 };
 
-export const nothingSaid: Said = { steering: [], subject: null };
+export const nothingSaid: Said = { steering: [], subject: null, ignored: 0 };
 
 const subjectBytesMax = 4_096;
 const text = v.nullish(v.string(), null);
@@ -39,6 +41,7 @@ export class Listener {
   readonly #steering = new Map<string, Steering>();
   #first: Subject | null = null;
   #named: Subject | null = null;
+  #ignored = 0;
 
   constructor(ingestKeys: readonly string[]) {
     this.#ingestKeys = ingestKeys;
@@ -52,7 +55,10 @@ export class Listener {
       return;
     }
     const parsed = v.safeParse(subjectMessage, message.content);
-    if (!parsed.success) return;
+    if (!parsed.success) {
+      this.#ignored += 1;
+      return;
+    }
     const { subject } = parsed.output;
     this.#first ??= subject;
     if (subject.name !== undefined) this.#named = subject;
@@ -60,7 +66,11 @@ export class Listener {
 
   said(): Said {
     const subject = this.#named ?? this.#first;
-    return { steering: [...this.#steering.values()], subject: subject === null ? null : JSON.stringify(subject) };
+    return {
+      steering: [...this.#steering.values()],
+      subject: subject === null ? null : JSON.stringify(subject),
+      ignored: this.#ignored,
+    };
   }
 }
 

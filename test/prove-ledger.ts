@@ -6,6 +6,7 @@ import { parseArgs } from 'node:util';
 import { isGranted, type Client } from '../devices/client.ts';
 import { startGateway } from '../devices/gateway.ts';
 import { must } from '../protocol/assert.ts';
+import { askStatus } from '../cli/status-http.ts';
 import { connectClient, createLargeAccount, startOutage } from './support/outage.ts';
 
 const { values } = parseArgs({
@@ -24,6 +25,8 @@ if (!(minutes >= 0 && rate > 0 && Number.isInteger(rows) && rows > 0 && resource
   process.exit(2);
 }
 const say = (text: string) => process.stdout.write(`${text}\n`);
+// What was granted, as the client was told it: `client/resource`.
+const granted = new Set<string>();
 const outage = await startOutage();
 try {
   const account = await createLargeAccount(outage, 'ledger', { clients, resources });
@@ -34,8 +37,6 @@ try {
   await outage.stopPostgres();
   say('Postgres is stopped');
 
-  // What was granted, as the client was told it: `client/resource`.
-  const granted = new Set<string>();
   const latencies: number[] = [];
   const ask = async (n: number): Promise<void> => {
     const index = n % clients;
@@ -83,22 +84,21 @@ try {
     ]);
     count = Number(counted?.['n']);
     if (first === 0 && count > 0) first = performance.now();
-    if (performance.now() - started > 900_000) throw new Error(`only ${count} of ${rows} rows came in 15 minutes`);
+    if (performance.now() - started > 900_000) {
+      say(`${outage.system.workerUrl} says ${JSON.stringify(await status(account.accountId))}`);
+      say(`without a row: ${(await rowless(account.accountId)).slice(0, 20).join(', ')}`);
+      throw new Error(`only ${count} of ${rows} rows came in 15 minutes`);
+    }
     await delay(250);
   }
   say(
     `all rows are there ${seconds(started)} after the start, ${Math.round((rows * 1000) / (performance.now() - first))} a second from the first`,
   );
-  const found = await outage.query(
-    `select c.external_id || '/' || f.resource_id as pair, count(*)::int as n, count(f.ended_at)::int as ended
-       from flows f join clients c on c.id = f.client_id where f.account_id = $1 group by 1`,
-    [account.accountId],
-  );
-  const pairs = new Map(found.map((row) => [String(row['pair']), row]));
+  const pairs = await readPairs(account.accountId);
   // What is granted while the rows are more than a minute old lives for 15 minutes at most.
-  say(`${found.filter((row) => row['ended'] === 1).length} of them have ended, of a short life`);
+  say(`${[...pairs.values()].filter((row) => row['ended'] === 1).length} of them have ended, of a short life`);
   const wrong = [
-    ...[...granted].filter((pair) => !pairs.has(pair)).map((pair) => `${pair} was granted and has no row`),
+    ...(await rowless(account.accountId)).map((pair) => `${pair} was granted and has no row`),
     ...[...pairs].filter(([pair]) => !granted.has(pair)).map(([pair]) => `${pair} has a row and was not granted`),
     ...[...pairs].flatMap(([pair, row]) => (row['n'] === 1 ? [] : [`${pair} has ${String(row['n'])} rows`])),
   ];
@@ -111,6 +111,26 @@ try {
   if (wrong.length > 0) process.exitCode = 1;
 } finally {
   await outage.stop();
+}
+
+async function status(id: string) {
+  return await askStatus(outage.system.workerUrl, outage.system.ingestKey, { id, place: null });
+}
+
+/** What the rows say, by `client/resource`. */
+async function readPairs(accountId: string): Promise<Map<string, Record<string, unknown>>> {
+  const found = await outage.query(
+    `select c.external_id || '/' || f.resource_id as pair, count(*)::int as n, count(f.ended_at)::int as ended
+       from flows f join clients c on c.id = f.client_id where f.account_id = $1 group by 1`,
+    [accountId],
+  );
+  return new Map(found.map((row) => [String(row['pair']), row]));
+}
+
+/** What was granted and has none. */
+async function rowless(accountId: string): Promise<string[]> {
+  const pairs = await readPairs(accountId);
+  return [...granted].filter((pair) => !pairs.has(pair));
 }
 
 function seconds(since: number): string {

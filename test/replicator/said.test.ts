@@ -56,6 +56,7 @@ test('[P15.96] of the messages in one transaction nothing is kept but what they 
   expect(said.steering).toHaveLength(steering.length);
   expect(said.steering).toMatchObject(steering);
   expect(JSON.parse(said.subject ?? '')).toMatchObject({ application: 'program 0' });
+  expect(said.ignored).toBe(2_000);
 });
 
 type Message = { readonly prefix: string; readonly content: string };

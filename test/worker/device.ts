@@ -2,31 +2,34 @@
 import * as v from 'valibot';
 import { env, exports } from 'cloudflare:workers';
 import { accountId, tokenId } from '../../protocol/ids.ts';
-import { clientKey, clientSecret, gatewayKey, gatewaySecret, ids } from '../support/world.ts';
+import { clientKey, clientSecret, gatewayKey, gatewaySecret, ids, relaySecret, stampSecret } from '../support/world.ts';
 import { parseTokenKeys, signToken } from '../../worker/token.ts';
 import { speaking } from '../support/generations.ts';
 import type { Generation } from '../../protocol/device/generations.ts';
-import type { Role } from '../../protocol/roles.ts';
+import type { SocketRole } from '../../protocol/roles.ts';
 
-/** A signed token of the world's client or gateway; `changes` vary the envelope. */
+const tokens = {
+  client: { type: 'client', id: ids.clientToken, secret: clientSecret },
+  gateway: { type: 'gateway_group', id: ids.gatewayToken, secret: gatewaySecret },
+  relay: { type: 'relay_group', id: ids.relayToken, secret: relaySecret },
+} as const satisfies Record<SocketRole, object>;
+
+/** A signed token of the world's client, gateway or relay; `changes` vary the envelope, `keys` is the deployment's otherwise. */
 export function token(
-  role: Role,
-  changes: { readonly id?: string; readonly secret?: string; readonly place?: string } = {},
+  role: SocketRole,
+  changes: { readonly account?: string; readonly id?: string; readonly secret?: string; readonly place?: string } = {},
+  keys = env.DRAWBRIDGE_TOKEN_KEYS,
 ): string {
-  const own =
-    role === 'client'
-      ? { type: 'client' as const, id: ids.clientToken, secret: clientSecret }
-      : { type: 'gateway_group' as const, id: ids.gatewayToken, secret: gatewaySecret };
-  const { type, id, secret, place = null } = { ...own, ...changes };
+  const { account, type, id, secret, place = null } = { account: ids.account, ...tokens[role], ...changes };
   const envelope = {
     type,
-    accountId: v.parse(accountId, ids.account),
+    accountId: v.parse(accountId, account),
     tokenId: v.parse(tokenId, id),
     issuedAtSeconds: 0,
     place,
     secret,
   };
-  return signToken(envelope, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
+  return signToken(envelope, parseTokenKeys(keys)[0]);
 }
 
 export type DialOptions = {
@@ -38,18 +41,20 @@ export type DialOptions = {
   readonly cf?: RequestInitCfProperties;
 };
 
+/** What a real device says of itself in its parameters. */
+const parametersOf = {
+  client: { external_id: 'laptop', name: 'Name', public_key: clientKey },
+  gateway: { external_id: 'rack-1', name: 'Name', public_key: gatewayKey },
+  relay: { ipv4: '198.51.100.9', port: '3478' },
+} as const satisfies Record<SocketRole, object>;
+
 /** Asks for a socket as `role`; `query` and `headers` vary what a real device sends. */
 export async function dial(
-  role: Role,
+  role: SocketRole,
   { query = {}, headers = {}, signed = token(role), of = 'A', cf }: DialOptions = {},
 ): Promise<Response> {
-  const parameters = new URLSearchParams({
-    external_id: role === 'client' ? 'laptop' : 'rack-1',
-    name: 'Name',
-    public_key: role === 'client' ? clientKey : gatewayKey,
-    ...query,
-  });
-  const { program, deviceVersion, socketVersion } = speaking[of][role];
+  const parameters = new URLSearchParams({ ...parametersOf[role], ...query });
+  const { program, deviceVersion, socketVersion } = role === 'relay' ? relayProgram : speaking[of][role];
   const path = socketVersion === 2 ? `${role}/v2/websocket` : `${role}/websocket`;
   return await exports.default.fetch(`https://drawbridge.example/${path}?${parameters.toString()}`, {
     headers: {
@@ -61,6 +66,8 @@ export async function dial(
     ...(cf === undefined ? {} : { cf }),
   });
 }
+
+const relayProgram = { program: 'relay', deviceVersion: '0.1.0', socketVersion: 1 } as const;
 
 export class Device {
   readonly #socket: WebSocket;
@@ -106,16 +113,17 @@ export class Device {
 }
 
 /** A connected device; throws when it was refused. */
-export async function connect(role: Role, options: DialOptions = {}): Promise<Device> {
+export async function connect(role: SocketRole, options: DialOptions = {}): Promise<Device> {
   const { status, webSocket } = await dial(role, options);
   if (webSocket === null) throw new Error(`refused with ${status}`);
   return new Device(webSocket);
 }
 
 /** A device that has joined; its init is returned with it. */
-export async function join(role: Role, options: DialOptions = {}) {
+export async function join(role: SocketRole, options: DialOptions = {}) {
   const device = await connect(role, options);
-  device.send({ topic: role, event: 'phx_join', payload: null, ref: 0 });
+  const payload = role === 'relay' ? { stamp_secret: stampSecret } : null;
+  device.send({ topic: role, event: 'phx_join', payload, ref: 0 });
   await device.frame();
   const init = await device.frame();
   return { device, init };

@@ -1,14 +1,11 @@
 // Relays on real sockets: an account's own, and shared ones through the object that stands for no account and the RelayHub.
-import * as v from 'valibot';
 import { env } from 'cloudflare:workers';
 import { evictDurableObject, reset, runDurableObjectAlarm } from 'cloudflare:test';
 import { afterEach, expect, test } from 'vitest';
-import { accountId, sharedAccountId, tokenId } from '../../protocol/ids.ts';
+import { sharedAccountId } from '../../protocol/ids.ts';
 import { accountObjectName, relayHubObjectName } from '../../worker/env.ts';
-import { Device, join } from './device.ts';
-import { exports } from 'cloudflare:workers';
+import { Device, dial, join, token } from './device.ts';
 import { ids, relayRows, relaySecret, snapshotDelivery, stampSecret, tokenRow } from '../support/world.ts';
-import { parseTokenKeys, signToken } from '../../worker/token.ts';
 
 const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
 const nobody = () => env.ACCOUNT.getByName(accountObjectName(sharedAccountId));
@@ -17,19 +14,7 @@ const hub = () => env.RELAY_HUB.getByName(relayHubObjectName);
 afterEach(async () => await reset());
 
 async function dialRelay(owner: string, query: object = {}): Promise<Response> {
-  const envelope = {
-    type: 'relay_group' as const,
-    accountId: v.parse(accountId, owner),
-    tokenId: v.parse(tokenId, ids.relayToken),
-    issuedAtSeconds: 0,
-    secret: relaySecret,
-    place: null,
-  };
-  const signed = signToken(envelope, parseTokenKeys(env.DRAWBRIDGE_TOKEN_KEYS)[0]);
-  const parameters = new URLSearchParams({ ipv4: '198.51.100.9', port: '3478', ...query });
-  return await exports.default.fetch(`https://drawbridge.example/relay/websocket?${parameters.toString()}`, {
-    headers: { upgrade: 'websocket', 'user-agent': 'relay/0.1.0', 'x-authorization': `Bearer ${signed}` },
-  });
+  return await dial('relay', { signed: token('relay', { account: owner }), query });
 }
 
 async function joinRelay(owner: string, secret = stampSecret, query: object = {}): Promise<Device> {

@@ -1,7 +1,7 @@
 // A device's upgrade request into a Hello: token, parameters, and what the platform knows of the connection. The Hello is
 // built from parsed fields alone; nothing else of the device's request goes further.
 import * as v from 'valibot';
-import { hello, linkVersion, relayHello } from '../../protocol/link.ts';
+import { hello, linkVersion, noHardware, relayHello } from '../../protocol/link.ts';
 import { invalidParameters, refusalOf } from '../../protocol/reasons.ts';
 import { programs } from '../../protocol/device/generations.ts';
 import { tokenTypeOfRole } from '../../protocol/roles.ts';
@@ -58,7 +58,7 @@ export function parseUpgrade(
         });
   if (parsed.success) return { type: 'hello', hello: parsed.output, place: token.place };
   const path = v.getDotPath(parsed.issues[0]) ?? '';
-  return refused(invalidParameters(expectations[path] ?? 'a parameter or header is longer than 255 characters'));
+  return refused(invalidParameters(expectations[path] ?? `${path}: expected ${shortTextWords}`));
 }
 
 /** An empty one is as none. */
@@ -78,21 +78,27 @@ function relayParameters(searchParams: URLSearchParams) {
   return {
     ipv4: searchParams.get('ipv4'),
     ipv6: searchParams.get('ipv6'),
-    port: port === null ? relayPort : Number(port),
+    port: port === null ? relayPort : /^\d{1,5}$/.test(port) ? Number(port) : Number.NaN,
   };
 }
 
 /** Where relays listen that do not say. */
 const relayPort = 3478;
 
+const shortTextWords = 'at most 255 characters, none of them a control character';
+
+/** By where in the Hello something is wrong: the parameter, and what it should be. */
 const expectations: Readonly<Record<string, string>> = {
   externalId: 'external_id: expected 1 to 255 characters that identify the device, none of them a control character',
   publicKey: 'public_key: expected a WireGuard public key, 32 bytes in base64 with padding (44 characters)',
-  name: 'name: expected at most 255 characters, none of them a control character',
+  name: `name: expected ${shortTextWords}`,
   ipv4: 'ipv4: expected an IPv4 address',
   ipv6: 'ipv6: expected an IPv6 address without brackets',
   port: 'port: expected a number from 1 to 65535',
   '': 'ipv4, ipv6: expected one of them at least',
+  ...Object.fromEntries(
+    Object.keys(noHardware).map((name) => [`hardware.${name}`, `${name}: expected ${shortTextWords}`]),
+  ),
 };
 
 /** The first word of a user agent that names one of the device programs: the program and its version. */
