@@ -15,6 +15,7 @@ const devAccount = v.object({
   policyId: v.string(),
   client: v.object({ externalId: v.string(), token: v.string() }),
   gateway: v.object({ externalId: v.string(), token: v.string() }),
+  relay: v.object({ token: v.string() }),
 });
 export type DevAccount = v.InferOutput<typeof devAccount>;
 

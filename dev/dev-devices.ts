@@ -1,8 +1,9 @@
-// The simulated gateway and client of `npm run dev`: they print every frame they are sent, connect again whenever their
+// The simulated relay, gateway and client of `npm run dev`: they print every frame they are sent, connect again whenever their
 // socket is closed, and the client asks for its resource whenever it is told of it, so that a flow comes and goes in sight.
 import { backoffMs, pause } from './dev-keep.ts';
 import { startClient } from '../devices/client.ts';
 import { startGateway } from '../devices/gateway.ts';
+import { startRelay } from '../devices/relay.ts';
 import { Refused } from '../devices/device.ts';
 import type { Client } from '../devices/client.ts';
 import type { Device } from '../devices/device.ts';
@@ -13,13 +14,15 @@ type Watch = {
   readonly say: (line: string) => void;
   /** Of [0, 1), as Math.random. */
   readonly random: () => number;
-  /** Ends both: they hang up, and connect no more. */
+  /** Ends all: they hang up, and connect no more. */
   readonly signal: AbortSignal;
 };
 
 const frameCharactersMax = 200;
+/** Of a network for examples: nothing is carried. */
+const relayAddress = '192.0.2.7';
 
-/** Returns once both have tried to connect, and the client has its first answer if it was told of its resource. */
+/** Returns once each has tried to connect, and the client has its first answer if it was told of its resource. */
 export async function startDevices(
   options: { readonly url: string; readonly account: DevAccount } & Watch,
 ): Promise<void> {
@@ -28,14 +31,17 @@ export async function startDevices(
     if (!signal.aborted) options.say(line);
   };
   const watch = { say, random, signal };
-  const gateway = stayConnected('gateway', watch, async () => {
+  await stayConnected('relay', watch, async () => {
+    const printed = print('relay', say);
+    const { device } = await startRelay({ url, ...account.relay, ipv4: relayAddress, onFrame: printed });
+    return device;
+  });
+  await stayConnected('gateway', watch, async () => {
     const printed = print('gateway', say);
     const { device } = await startGateway({ url, ...account.gateway, name: 'Rack 1', onFrame: printed });
     return device;
   });
-  await gateway;
-  const client = stayConnected('client', watch, async () => await connectClient({ url, account }, watch));
-  await client;
+  await stayConnected('client', watch, async () => await connectClient({ url, account }, watch));
 }
 
 async function connectClient(

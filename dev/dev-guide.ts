@@ -27,11 +27,13 @@ Edit, and watch the frames below:
   delete from policies where id = '${policyId}';
   insert into policies (id, account_id, actor_group_id, resource_id) values ('${policyId}', '${accountId}', '${groupId}', '${resourceId}');
   delete from actor_group_memberships where actor_id = '${actorId}' and group_id = '${groupId}';
+  delete from relay_groups where account_id = '${accountId}';
 
 Connect something of your own:
 
   client token   ${account.client.token}
   gateway token  ${account.gateway.token}
+  relay token    ${account.relay.token}
   a client's URL, for a WebSocket program (${spareExternalId} is a device that nothing here uses)
   ${socketUrl(workerUrl, account.client.token)}
   the same for curl, which is admitted with 101

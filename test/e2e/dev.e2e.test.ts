@@ -44,6 +44,7 @@ describe('a temporary system', () => {
 
   test('says where it is, and an edit shows as frames of its devices', async () => {
     const db = await connect(ready.database);
+    await dev.line('relay <- init');
 
     await deletePolicy(dev, db);
     await insertPolicy(dev, db);
@@ -64,6 +65,7 @@ describe('a temporary system', () => {
     if (part === 'worker') {
       await dev.line('gateway: its socket was closed', mark);
       await dev.line('client: its socket was closed', mark);
+      await dev.line('relay <- init', mark);
       await dev.line('gateway <- init', mark);
       await dev.line('client <- flow_created', mark);
     }
