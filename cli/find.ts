@@ -39,10 +39,15 @@ export async function findAccount(db: Client, text: string): Promise<Account> {
   );
 }
 
-/** The account's region, which tells where its object lives; null for anywhere, and for an account without a row. */
+/** Where the account's object lives: its region, or once its row is gone what its lane says; null for anywhere. */
 export async function readPlace(db: Client, account: string): Promise<Place> {
-  const { rows } = await db.query<{ region: string | null }>('select region from accounts where id = $1', [account]);
-  return rows[0]?.region ?? null;
+  const { rows } = await db.query<{ place: Place }>(
+    `select case when account.id is null then lane.place else account.region end as place
+       from (select $1::uuid as id) asked left join accounts account using (id)
+       left join drawbridge.lanes lane on lane.account_id = asked.id`,
+    [account],
+  );
+  return rows[0]?.place ?? null;
 }
 
 /** `text` is the actor's id or exact name. */

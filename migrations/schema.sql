@@ -32,6 +32,7 @@ create table public.accounts (
 );
 alter table public.accounts replica identity full;
 CREATE TRIGGER accounts_keep_jurisdiction BEFORE UPDATE OF region ON public.accounts FOR EACH ROW EXECUTE FUNCTION drawbridge.keep_jurisdiction();
+CREATE TRIGGER accounts_return_to_jurisdiction BEFORE INSERT ON public.accounts FOR EACH ROW EXECUTE FUNCTION drawbridge.return_to_jurisdiction();
 CREATE TRIGGER tell_subject AFTER INSERT OR DELETE OR UPDATE OR TRUNCATE ON public.accounts FOR EACH STATEMENT WHEN (((pg_current_xact_id_if_assigned() IS NOT NULL) AND (current_setting('drawbridge.subject_told'::text, true) IS DISTINCT FROM (pg_current_xact_id_if_assigned())::text))) EXECUTE FUNCTION drawbridge.tell_subject();
 comment on table public.accounts is 'A customer: the scope of everything else.';
 comment on column public.accounts.config is 'search_domain, and clients_upstream_dns as a list of {protocol, address}.';
@@ -536,12 +537,14 @@ create table drawbridge.lanes (
   reason text,
   term bigint not null,
   updated_at timestamp with time zone not null default now(),
+  place text,
   constraint lanes_pkey PRIMARY KEY (account_id),
   constraint lanes_state_check CHECK ((state = ANY (ARRAY['live'::text, 'parked'::text])))
 );
 alter table drawbridge.lanes replica identity default;
 comment on table drawbridge.lanes is 'How far each account''s ordered lane of commits has been delivered; every account ever known is in it.';
 comment on column drawbridge.lanes.term is 'The leader''s term when the row was written.';
+comment on column drawbridge.lanes.place is 'Where the account''s object lives, as accounts.region last said; null for anywhere.';
 
 create table drawbridge.migrations (
   name text not null,
@@ -1228,6 +1231,27 @@ begin
   perform pg_logical_emit_message(true, 'drawbridge', message::text);
   return jsonb_build_object('xid', pg_current_xact_id()::text, 'results', jsonb '[]');
 end $function$
+;
+
+CREATE OR REPLACE FUNCTION drawbridge.return_to_jurisdiction()
+ RETURNS trigger
+ LANGUAGE plpgsql
+ SECURITY DEFINER
+ SET search_path TO 'pg_catalog', 'pg_temp'
+AS $function$
+declare
+  jurisdictions constant text[] := '{eu,us,fedramp,fedramp-high}';
+  was text;
+begin
+  select place into was from drawbridge.lanes where account_id = new.id;
+  if found and was is distinct from new.region and (was = any (jurisdictions) or new.region = any (jurisdictions)) then
+    raise exception 'an account that returns cannot enter or leave a jurisdiction (% to %)', was, new.region
+      using errcode = 'check_violation', constraint = 'accounts_return_to_jurisdiction',
+            hint = 'Give the account in the other jurisdiction an id of its own.';
+  end if;
+  return new;
+end
+$function$
 ;
 
 CREATE OR REPLACE FUNCTION drawbridge.take_turn(account uuid)

@@ -103,8 +103,15 @@ export type Place = v.InferOutput<typeof place>;
 
 export const accountsRequest = v.object({ version: v.literal(1), after: v.nullable(place) });
 
-/** Accounts that have an object, those with a device connected most lately first; `next` is null on the last page. */
-export const accountsAnswer = v.object({ accounts: v.array(accountId), next: v.nullable(place) });
+/**
+ * Accounts that have an object, those with a device connected most lately first; `next` is null on the last page. `places`: where the
+ * objects of some live, as protocol/place.ts has it.
+ */
+export const accountsAnswer = v.object({
+  accounts: v.array(accountId),
+  places: v.optional(v.record(accountId, v.string()), {}),
+  next: v.nullable(place),
+});
 export type AccountsAnswer = v.InferOutput<typeof accountsAnswer>;
 
 /** POST a StreamStatusRequest as JSON; 200 with a StreamStatus as JSON. */

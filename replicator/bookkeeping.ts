@@ -20,6 +20,8 @@ export type BookkeepingOptions = {
   readonly client: ClientBase;
   readonly ack: Ack;
   readonly changeLog: ChangeLog;
+  /** Where the objects of accounts live. */
+  readonly places: Places;
   readonly epoch: number;
   readonly term: number;
   /** Holds each position before it is confirmed. */
@@ -116,7 +118,7 @@ export class Bookkeeping {
     const { rows, isWhole } = await this.#rowsOf(batch);
     const positions = ack.unrecorded();
     const parks = new Map(this.#parks);
-    const snapshot = await this.#write(rows, laneRows(positions, parks));
+    const snapshot = await this.#write(rows, laneRows(positions, parks, this.#options.places));
     ack.recorded(positions);
     for (const account of parks.keys()) this.#hasParked(account);
     ack.visible(snapshot);
@@ -181,15 +183,23 @@ export class Bookkeeping {
   }
 }
 
-/** A row of the lanes table: how far the lane is, and why it is parked if it is. */
-type LaneRow = { readonly account: AccountId; readonly lsn: Lsn; readonly parked: string | null };
+type Places = ReadonlyMap<AccountId, string>;
+
+/** A row of the lanes table: how far the lane is, why it is parked if it is, and where the account's object lives. */
+type LaneRow = {
+  readonly account: AccountId;
+  readonly lsn: Lsn;
+  readonly parked: string | null;
+  readonly place: string | null;
+};
 
 /** An account among `parks` ends as parked, with its position where it has one. */
-function laneRows(positions: Positions, parks: ReadonlyMap<AccountId, Park>): readonly LaneRow[] {
+function laneRows(positions: Positions, parks: ReadonlyMap<AccountId, Park>, places: Places): readonly LaneRow[] {
   return [...new Set([...positions.keys(), ...parks.keys()])].map((account) => ({
     account,
     lsn: positions.get(account) ?? parks.get(account)?.position ?? 0n,
     parked: parks.get(account)?.reason ?? null,
+    place: places.get(account) ?? null,
   }));
 }
 
@@ -216,12 +226,12 @@ export async function writeRows(
               as given (committed_us, lsn, seq, account_id, "table", op, old_data, data, reason, subject)
        on conflict do nothing),
      moved as (
-       insert into drawbridge.lanes as lane (account_id, epoch, to_lsn, state, reason, term)
-       select account_id, $3, to_lsn, case when reason is null then 'live' else 'parked' end, reason, $4
-         from unnest($1::uuid[], $2::pg_lsn[], $5::text[]) as given (account_id, to_lsn, reason)
+       insert into drawbridge.lanes as lane (account_id, epoch, to_lsn, state, reason, place, term)
+       select account_id, $3, to_lsn, case when reason is null then 'live' else 'parked' end, reason, place, $4
+         from unnest($1::uuid[], $2::pg_lsn[], $5::text[], $16::text[]) as given (account_id, to_lsn, reason, place)
        on conflict (account_id) do update
          set epoch = excluded.epoch, to_lsn = excluded.to_lsn, state = excluded.state, reason = excluded.reason,
-             term = excluded.term, updated_at = now()
+             place = excluded.place, term = excluded.term, updated_at = now()
          where lane.term <= excluded.term
        returning 1)
      select pg_current_snapshot()::text as snapshot, (select count(*)::int from moved) as written`,
@@ -232,6 +242,7 @@ export async function writeRows(
       term,
       lanes.map(({ parked }) => parked),
       ...logColumns(rows),
+      lanes.map(({ place }) => place),
     ],
   );
   const row = must(result.rows[0], 'the answer of the lanes table');
@@ -253,29 +264,32 @@ export type Remembered = {
   readonly positions: Positions;
   /** Why each account is parked in this epoch. */
   readonly parked: ReadonlyMap<AccountId, string>;
-  /** Where the objects of accounts live, for those that say so. */
-  readonly places: ReadonlyMap<AccountId, string>;
+  /** Where the objects of accounts live, as far as anything says: the row, or after its end the lane or the register. */
+  readonly places: Places;
   /** Accounts that exist, once had a lane or have an object, and have no position in this epoch. */
   readonly withoutHistory: readonly AccountId[];
   readonly snapshot: PgSnapshot;
 };
 
-/** What is known when a run begins. `registered`: accounts that the edge knows, in the order in which they are delivered. */
+/**
+ * What is known when a run begins. `registered`: accounts that the edge knows, in the order in which they are delivered, each with
+ * where its object lives.
+ */
 export async function readLanes(
   client: ClientBase,
   epoch: number,
-  registered: readonly AccountId[],
+  registered: ReadonlyMap<AccountId, string | null>,
 ): Promise<Remembered> {
   const result = await client.query<{
     account_id: AccountId;
     to_lsn: string | null;
     parked: string | null;
-    region: string | null;
+    place: string | null;
   }>(
     `select coalesce(lane.account_id, account.id)::text as account_id,
             case when lane.epoch = $1 then lane.to_lsn::text end as to_lsn,
             case when lane.epoch = $1 and lane.state = 'parked' then coalesce(lane.reason, 'unknown') end as parked,
-            account.region
+            case when account.id is null then lane.place else account.region end as place
        from drawbridge.lanes lane
        full join (select id, region from public.accounts
                   union all
@@ -288,8 +302,9 @@ export async function readLanes(
   const parked = new Map<AccountId, string>();
   const withoutHistory: AccountId[] = [];
   const places = new Map<AccountId, string>();
+  for (const [account, place] of registered) if (place !== null) places.set(account, place);
   for (const row of result.rows) {
-    if (row.region !== null) places.set(row.account_id, row.region);
+    if (row.place !== null) places.set(row.account_id, row.place);
     if (row.parked !== null) parked.set(row.account_id, row.parked);
     else if (row.to_lsn === null) withoutHistory.push(row.account_id);
     else positions.set(row.account_id, parsePgLsn(row.to_lsn));
@@ -299,7 +314,9 @@ export async function readLanes(
     positions,
     parked,
     places,
-    withoutHistory: [...new Set([...registered.filter((account) => !known.has(account)), ...withoutHistory])],
+    withoutHistory: [
+      ...new Set([...[...registered.keys()].filter((account) => !known.has(account)), ...withoutHistory]),
+    ],
     snapshot: parsePgSnapshot(must(snapshot.rows[0], 'the present snapshot').snapshot),
   };
 }

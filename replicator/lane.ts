@@ -37,7 +37,7 @@ export type Lanes = {
   /** Uniform in [0, 1). */
   readonly random: () => number;
   readonly byAccount: Map<AccountId, Lane>;
-  /** Where the objects of accounts live, as their rows say; the others are anywhere. */
+  /** Where the objects of accounts live, as their rows last said; the others are anywhere. */
   readonly places: Map<AccountId, string>;
   /** Bytes that wait for answers: what the reader's window bounds. Commits held for a snapshot have their own bound. */
   windowBytes: number;

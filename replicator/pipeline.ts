@@ -92,6 +92,7 @@ export class Pipeline {
       client,
       ack: this.#ack,
       changeLog: this.#changeLog,
+      places: this.#lanes.places,
       epoch: slot.epoch,
       term,
       record,

@@ -43,8 +43,8 @@ export type Post = {
   readonly lead: (request: LeadRequest) => Promise<LeadAnswer>;
   /** Rejects with PostError. */
   readonly beat: (heartbeat: Heartbeat) => Promise<HeartbeatAnswer>;
-  /** Every account that has an object, those with a device connected most lately first. Rejects with PostError. */
-  readonly accounts: () => Promise<readonly AccountId[]>;
+  /** Every account that has an object, those with a device connected most lately first, and where that lives. Rejects with PostError. */
+  readonly accounts: () => Promise<ReadonlyMap<AccountId, string | null>>;
   /** Ends every connection; requests in flight reject. */
   readonly close: () => void;
 };
@@ -89,14 +89,14 @@ export function createPost(workerUrl: string, signingKey: string, timeoutMs = re
     lead: (request) => ask(leadPath, request, leadAnswer),
     beat: (heartbeat) => ask(heartbeatPath, heartbeat, heartbeatAnswer),
     async accounts() {
-      const accounts: AccountId[] = [];
+      const accounts = new Map<AccountId, string | null>();
       for (let after: Place | null = null; ;) {
         const page: v.InferOutput<typeof accountsAnswer> = await ask(
           accountsPath,
           { version: 1, after },
           accountsAnswer,
         );
-        accounts.push(...page.accounts);
+        for (const account of page.accounts) accounts.set(account, page.places[account] ?? null);
         if (page.next === null) return accounts;
         after = page.next;
       }

@@ -119,7 +119,7 @@ async function lead(
   const { record, run, slot, term } = await begin(session, server, post);
   session.leads.term = term;
   closers.push(await keepLogPartitions({ client, keepDays: config.changeLogDays, log }));
-  const remembered = await readLanes(client, slot.epoch, slot.opened === null ? [] : await post.accounts());
+  const remembered = await readLanes(client, slot.epoch, slot.opened === null ? new Map() : await post.accounts());
   lifetime.throwIfAborted();
   const pipeline = new Pipeline({
     config,

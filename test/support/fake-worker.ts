@@ -63,6 +63,8 @@ export async function startFakeWorker(
   const accounts = new Map<string, FakeAccount>(options.keep?.accounts);
   const deliveries: Delivery[] = [];
   const violations: string[] = [];
+  /** Where objects were made, as the register keeps it. */
+  const places: Record<string, string> = {};
   const waiters = new Set<() => void>();
   const server = http.createServer((request, response) => {
     void handle(request, response).catch((error: unknown) => {
@@ -92,12 +94,13 @@ export async function startFakeWorker(
       return;
     }
     if (request.url === accountsPath) {
-      response.end(JSON.stringify({ accounts: [...accounts.keys()], next: null }));
+      response.end(JSON.stringify({ accounts: [...accounts.keys()], places, next: null }));
       return;
     }
     if (request.url !== deliverPath) throw new Error(`no such path: ${request.url}`);
     const given = v.parse(delivery, json);
     deliveries.push(given);
+    if (given.place !== null) places[given.account] ??= given.place;
     const intercepted = worker.intercept(given);
     if (typeof intercepted === 'number') response.writeHead(intercepted).end();
     else if (intercepted !== 'hang') response.end(JSON.stringify(intercepted ?? answerOf(given)));

@@ -5,9 +5,10 @@ import { env } from 'cloudflare:workers';
 import { afterEach, expect, test } from 'vitest';
 import app from '../../worker/index.ts';
 import { accountObject } from '../../worker/place.ts';
+import { streamObjectName } from '../../worker/env.ts';
 import { ids, snapshotDelivery } from '../support/world.ts';
 import { jurisdictions, locationHints } from '../../protocol/place.ts';
-import { dial, token } from './device.ts';
+import { dial, join, token } from './device.ts';
 
 afterEach(async () => await reset());
 
@@ -37,6 +38,18 @@ test('[P12.27] the place travels in tokens and in deliveries, and asking for a j
     '503',
   ]);
   expect((await dial('client')).status).toBe(101);
+});
+
+test('[P12.202] the register keeps where an object is made, and a connection says nothing of that', async () => {
+  const stream = env.STREAM.getByName(streamObjectName);
+  const first = { ...snapshotDelivery(100), place: 'eu' };
+  const { account } = first;
+  await accountObject(env.ACCOUNT, account, null).deliver(first);
+  expect(await stream.accounts(null)).toMatchObject({ accounts: [account], places: { [account]: 'eu' } });
+  const { device } = await join('client');
+  while ((await stream.accounts({ connectedAtMs: 1, account })).accounts.length > 0);
+  expect((await stream.accounts(null)).places).toEqual({ [account]: 'eu' });
+  device.close();
 });
 
 function askedFor(place: string | null): string[] {

@@ -106,7 +106,7 @@ export class Account extends DurableObject<Env> {
    * taken once the Stream object has the account on its register: whatever grants can be found.
    */
   async deliver(delivery: Delivery): Promise<Answer> {
-    if (this.#state.position === null) await this.#stream.register(delivery.account);
+    if (this.#state.position === null) await this.#stream.register(delivery);
     const answer = this.#deliver(delivery);
     if (!['applied', 'duplicate', 'staged'].includes(answer.type)) {
       log.warn('delivery_refused', { account: delivery.account, type: delivery.type, answer: answer.type });

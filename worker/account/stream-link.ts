@@ -7,6 +7,7 @@ import { streamObjectName } from '../env.ts';
 import * as log from '../log.ts';
 import type { AccountId } from '../../protocol/ids.ts';
 import type { Applied } from '../../core/stream.ts';
+import type { Delivery } from '../../protocol/commit.ts';
 import type { Env } from '../env.ts';
 import type { Input } from '../../core/input.ts';
 
@@ -33,9 +34,9 @@ export class StreamLink {
   }
 
   /** Resolves once the account is on the register: whatever grants can be found. The canary grants nothing. */
-  async register(accountId: AccountId): Promise<void> {
-    if (accountId === canaryAccount) return;
-    await this.#env.STREAM.getByName(streamObjectName).register(accountId, 0);
+  async register({ account, place }: Pick<Delivery, 'account' | 'place'>): Promise<void> {
+    if (account === canaryAccount) return;
+    await this.#env.STREAM.getByName(streamObjectName).register(account, place);
   }
 
   /** Asks behind the present turn. While one question is open no other is asked. */
@@ -55,7 +56,7 @@ export class StreamLink {
     const now = Date.now();
     if (now - this.#reportedAt < reportMs) return;
     this.#reportedAt = now;
-    const reporting = this.#env.STREAM.getByName(streamObjectName).register(accountId, now);
+    const reporting = this.#env.STREAM.getByName(streamObjectName).connected(accountId, now);
     this.#ctx.waitUntil(reporting.catch((cause: unknown) => log.error('register_failed', cause)));
   }
 }

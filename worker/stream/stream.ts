@@ -26,7 +26,8 @@ export class Stream extends DurableObject<Env> {
       `create table if not exists accounts (
          account text primary key, connected_at integer not null default 0
        ) without rowid, strict;
-       create index if not exists accounts_by_connect on accounts (connected_at desc, account)`,
+       create index if not exists accounts_by_connect on accounts (connected_at desc, account);
+       create table if not exists places (account text primary key, place text not null) without rowid, strict`,
     );
     const { kv } = ctx.storage;
     this.#memory = kv.get<StreamMemory>('memory') ?? { ...emptyMemory, term: kv.get<number>('term') ?? 0 };
@@ -79,8 +80,15 @@ export class Stream extends DurableObject<Env> {
     };
   }
 
-  /** An account's object exists, or has a device connected; `connectedAtMs` is 0 for none. */
-  register(account: AccountId, connectedAtMs: number): void {
+  /** An account's object is about to exist, at `place`. */
+  register(account: AccountId, place: string | null): void {
+    const { sql } = this.ctx.storage;
+    sql.exec('insert into accounts (account) values (?) on conflict do nothing', account);
+    if (place !== null) sql.exec('insert or replace into places (account, place) values (?, ?)', account, place);
+  }
+
+  /** An account has a device connected. */
+  connected(account: AccountId, connectedAtMs: number): void {
     this.ctx.storage.sql.exec(
       `insert into accounts (account, connected_at) values (?, ?)
          on conflict do update set connected_at = excluded.connected_at where connected_at < excluded.connected_at`,
@@ -91,8 +99,8 @@ export class Stream extends DurableObject<Env> {
 
   accounts(after: Place | null): AccountsAnswer {
     const rows = this.ctx.storage.sql
-      .exec<{ account: AccountId; connected_at: number }>(
-        `select account, connected_at from accounts
+      .exec<{ account: AccountId; connected_at: number; place: string | null }>(
+        `select account, connected_at, place from accounts left join places using (account)
           where ?1 is null or connected_at < ?1 or (connected_at = ?1 and account > ?2)
           order by connected_at desc, account limit ${accountsPageMax}`,
         after?.connectedAtMs ?? null,
@@ -102,6 +110,7 @@ export class Stream extends DurableObject<Env> {
     const last = rows.length === accountsPageMax ? rows.at(-1) : undefined;
     return {
       accounts: rows.map(({ account }) => account),
+      places: Object.fromEntries(rows.flatMap(({ account, place }) => (place === null ? [] : [[account, place]]))),
       next: last === undefined ? null : { connectedAtMs: last.connected_at, account: last.account },
     };
   }
