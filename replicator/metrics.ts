@@ -9,6 +9,7 @@ import { heldBytesMax } from './lane.ts';
 import { inFlightMax } from './gate.ts';
 import { requestTimeoutMs } from './post.ts';
 import { rowBytesMax } from './quarantine.ts';
+import { steeringMax } from './said.ts';
 import { deliveryBytesTarget, deliveryCommitsMax } from './request.ts';
 import { snapshotPartBytesMax } from './snapshot.ts';
 import { atOnceMax } from './snapshots.ts';
@@ -56,6 +57,7 @@ const bounds = {
   requests_at_once: inFlightMax,
   request_ms: requestTimeoutMs,
   row_bytes: rowBytesMax,
+  steering_messages: steeringMax,
   strikes: strikesMax,
 };
 

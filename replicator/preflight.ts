@@ -69,6 +69,7 @@ type Facts = {
   readonly ledger: string | null;
   readonly ledger_identity: string | null;
   readonly may_read_ledger: boolean | null;
+  readonly is_ledger_attributed: boolean;
 };
 type Published = {
   readonly name: string;
@@ -117,7 +118,9 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
               where p.pubname = $2 group by p.oid having array_agg(t.schemaname || '.' || t.tablename) = '{public.flows}')
               as ledger,
             (select relreplident from pg_class where oid = to_regclass('public.flows')) as ledger_identity,
-            has_table_privilege(to_regclass('public.flows'), 'select') as may_read_ledger`,
+            has_table_privilege(to_regclass('public.flows'), 'select') as may_read_ledger,
+            exists (select from pg_attribute where attrelid = to_regclass('public.flows') and attname = 'account_id'
+              and atttypid = 'uuid'::regtype and attnotnull and not attisdropped) as is_ledger_attributed`,
     [publication, ledgerPublication, tableNames.filter(mayBeShared)],
   );
   const [facts] = result.rows;
@@ -199,6 +202,7 @@ function ledgerProblems({
   ledger,
   ledger_identity: identity,
   may_read_ledger: mayRead,
+  is_ledger_attributed: isAttributed,
   role,
 }: Facts): readonly string[] {
   // Null: there is no such table, which the migrations make.
@@ -212,8 +216,13 @@ function ledgerProblems({
   if (identity !== 'f') {
     problems.push('The table flows does not log full old rows: run `alter table flows replica identity full`.');
   }
+  if (!isAttributed) problems.push(unattributed('flows', 'account_id'));
   if (!mayRead) problems.push(`The role ${role} may not read flows: run \`grant select on flows to ${role}\`.`);
   return problems;
+}
+
+function unattributed(table: string, column: string): string {
+  return `A row of ${table} may name no account, so that nobody could say whose it is: run \`delete from ${table} where ${column} is null\`, then \`alter table ${table} alter column ${column} set not null\`, and give the column the type uuid if it has another.`;
 }
 
 function tableProblems(table: Published, { role, version }: Facts, publication: string): readonly string[] {
@@ -230,12 +239,7 @@ function tableProblems(table: Published, { role, version }: Facts, publication: 
     );
   }
   const ours = v.safeParse(tableName, table.name);
-  if (ours.success && !table.is_attributed) {
-    const column = accountColumn(ours.output);
-    problems.push(
-      `A row of ${table.name} may name no account, so that nobody could say whose it is: run \`delete from ${table.name} where ${column} is null\`, then \`alter table ${table.name} alter column ${column} set not null\`, and give the column the type uuid if it has another.`,
-    );
-  }
+  if (ours.success && !table.is_attributed) problems.push(unattributed(table.name, accountColumn(ours.output)));
   if (!table.may_read) {
     problems.push(`The role ${role} may not read ${table.name}: run \`grant select on ${table.name} to ${role}\`.`);
   }

@@ -3,7 +3,7 @@
 // Each message is read as it arrives and nothing of it is kept but what it says, so that a transaction with a million messages,
 // which any role may emit, costs no memory: of the subjects two are kept, of the rest what is signed, each thing once.
 import * as v from 'valibot';
-import { messagePrefix, type Steering } from '../protocol/steering.ts';
+import { everyAccount, messagePrefix, type Steering } from '../protocol/steering.ts';
 import { parseSteering } from './steering.ts';
 
 export type Said = {
@@ -17,6 +17,8 @@ export type Said = {
 
 export const nothingSaid: Said = { steering: [], subject: null, ignored: 0 };
 
+/** What may steer the stream, in one transaction, each thing once. */
+export const steeringMax = 1_000;
 const subjectBytesMax = 4_096;
 const text = v.nullish(v.string(), null);
 const subjectMessage = v.pipe(
@@ -51,7 +53,7 @@ export class Listener {
     if (message.prefix !== messagePrefix) return;
     const steering = parseSteering(message, this.#ingestKeys);
     if (steering !== null) {
-      this.#steering.set(purposeOf(steering), steering);
+      this.#keep(steering);
       return;
     }
     const parsed = v.safeParse(subjectMessage, message.content);
@@ -62,6 +64,16 @@ export class Listener {
     const { subject } = parsed.output;
     this.#first ??= subject;
     if (subject.name !== undefined) this.#named = subject;
+  }
+
+  /** Beyond the bound a request for a snapshot becomes one for every account, and of the rest there are never so many. */
+  #keep(steering: Steering): void {
+    const isKept = this.#steering.size < steeringMax || this.#steering.has(purposeOf(steering));
+    if (isKept) this.#steering.set(purposeOf(steering), steering);
+    else if (steering.type === 'resync') {
+      const ofEvery: Steering = { type: 'resync', account: everyAccount, at: steering.at };
+      this.#steering.set(purposeOf(ofEvery), ofEvery);
+    } else this.#ignored += 1;
   }
 
   said(): Said {

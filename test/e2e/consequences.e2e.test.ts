@@ -1,5 +1,6 @@
 // docs/consequences.md through the real system: every line that SQL can cause is run once, in an account of its own, and each
 // side is told over its socket exactly what the line says. What time and connections cause is in test/core/consequences.test.ts.
+import { Pool } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import * as v from 'valibot';
 import { accountId, tokenId } from '../../protocol/ids.ts';
@@ -23,11 +24,17 @@ type SqlLine = (typeof bySql)[number];
 const isAlone = ({ changes }: SqlLine) => changes.some((change) => 'op' in change && change.op === 'truncate');
 
 let running: TestSystem;
+/** For tests that run beside each other. */
+let pool: Pool;
 beforeAll(async () => {
   running = await startTestSystem();
+  pool = new Pool({ connectionString: running.system.databaseUrl, max: 4 });
   await transact(bySql.filter((line) => !isAlone(line)).flatMap(situationOf));
 });
-afterAll(async () => await running.stop());
+afterAll(async () => {
+  await pool.end();
+  await running.stop();
+});
 
 test.concurrent.each(bySql.filter((line) => !isAlone(line)))(
   '[P4.23] $name by SQL: each side is told exactly what the page says',
@@ -74,7 +81,7 @@ async function run(line: SqlLine): Promise<Told> {
 
   await transact(statementsFor(own(line.changes)));
 
-  await untilApplied(running.db);
+  await untilApplied(pool);
   const cells = [thingsIn(line.gateway), thingsIn(line.client)];
   for (const [i, device] of devices.entries()) await reached(device, from[i] ?? 0, cells[i] ?? []);
   const told = ({ frames }: Device, first = 0) => frames.slice(first).flatMap((frame) => brief(frame, resource));
@@ -87,7 +94,7 @@ async function run(line: SqlLine): Promise<Told> {
 }
 
 async function transact(statements: readonly string[]): Promise<void> {
-  await running.db.query(['begin', ...statements, 'commit'].join(';\n'));
+  await pool.query(['begin', ...statements, 'commit'].join(';\n'));
 }
 
 async function connect(line: SqlLine) {

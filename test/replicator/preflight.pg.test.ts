@@ -97,6 +97,11 @@ test.each([
     ['alter table actors alter column account_id set not null'],
   ],
   [
+    'flows that may name no account',
+    'alter table flows alter column account_id drop not null',
+    ['alter table flows alter column account_id set not null'],
+  ],
+  [
     'no right to make temporary tables',
     `do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$`,
     ['grant temporary on database'],

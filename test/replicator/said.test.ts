@@ -3,7 +3,7 @@ import { expect, test } from 'vitest';
 import * as v from 'valibot';
 import { accountId } from '../../protocol/ids.ts';
 import { everyAccount, type Steering } from '../../protocol/steering.ts';
-import { Listener } from '../../replicator/said.ts';
+import { Listener, steeringMax } from '../../replicator/said.ts';
 import { composeSteering } from '../../replicator/steering.ts';
 
 const key = 'k'.repeat(32);
@@ -57,6 +57,20 @@ test('[P15.96] of the messages in one transaction nothing is kept but what they 
   expect(said.steering).toMatchObject(steering);
   expect(JSON.parse(said.subject ?? '')).toMatchObject({ application: 'program 0' });
   expect(said.ignored).toBe(2_000);
+});
+
+test('[P15.108] of the signed messages of one transaction a thousand are kept, and a request for a snapshot beyond them is one for every account', () => {
+  const resyncs = Array.from({ length: steeringMax + 5 }, (_, n) => {
+    const named = v.parse(accountId, `00000000-0000-4000-8000-${String(n).padStart(12, '0')}`);
+    return signed({ type: 'resync', account: named, at: n });
+  });
+  const marker = signed({ type: 'marker', id: run });
+
+  const { ignored, steering } = heard([...resyncs, marker]).said();
+
+  expect(steering).toHaveLength(steeringMax + 1);
+  expect(steering.at(-1)).toMatchObject({ type: 'resync', account: everyAccount, at: steeringMax + 4 });
+  expect(ignored).toBe(1);
 });
 
 type Message = { readonly prefix: string; readonly content: string };

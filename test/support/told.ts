@@ -1,9 +1,9 @@
 // Waiting until devices of a real system have been told everything that follows from what was committed.
-import type { Client } from 'pg';
+import type { Pool } from 'pg';
 import type { Device } from '../../devices/device.ts';
 
 /** Waits until every object concerned has applied everything committed so far: only then is the slot confirmed past it. */
-export async function untilApplied(db: Client): Promise<void> {
+export async function untilApplied(db: Pick<Pool, 'query'>): Promise<void> {
   const { rows } = await db.query<{ lsn: string }>('select pg_current_wal_insert_lsn() as lsn');
   const deadline = Date.now() + 30_000;
   while (Date.now() < deadline) {
