@@ -24,7 +24,7 @@ test('[P15.52] when the inner socket is lost, the edge dials again within the wi
   ends[1]?.send('=hello');
   await until(() => texts.length === 1);
   expect([texts, events]).toEqual([['=hello'], ['return']]);
-  expect([1, 200, 1000, 4000, 30_000].map(redialMsFor)).toEqual([1000, 1000, 5000, 20_000, 20_000]);
+  expect([1, 500, 1000, 10_000, 30_000].map(redialMsFor)).toEqual([1000, 1000, 1800, 18_000, 20_000]);
 });
 
 test('[P15.53] two probes in a row without an answer make the edge dial again, and whatever arrives counts as an answer', async () => {
