@@ -7,6 +7,7 @@ import { atMost, readArguments } from './arguments.ts';
 import { program, type Command, type Outcome } from './command.ts';
 import { withDatabase } from './database.ts';
 import { accountLabel, idOf, NotFoundError } from './find.ts';
+import { grantsMax } from '../core/grants.ts';
 import { relaysMax } from '../core/relays.ts';
 import { sharedAccountId } from '../protocol/ids.ts';
 import { readingOf, type Reading } from './reading.ts';
@@ -166,6 +167,8 @@ export function accountProblem({ lane, ...account }: AccountRow, object: StatusA
   if (unreadableRows.length > 0) {
     return `rows that cannot be read grant nothing (${unreadableRows.join(', ')}): correct them, or update the worker`;
   }
+  if (object.grants >= grantsMax)
+    return `it holds ${grantsMax} grants, ${object.flows} of them live, and no new flow is granted until some end: spread its sites and users over several accounts`;
   if (object.relays >= relaysMax) return `it has ${tooManyRelays}`;
   if (clonedDevices.length === 0) return writeBackProblem(object);
   return `several programs connect by turns under one external_id (devices ${clonedDevices.join(', ')}): give each its own`;

@@ -3,6 +3,7 @@ import { accessOf, subjectOf } from './access.ts';
 import { chooseGateway, onlineGateways } from './choose-gateway.ts';
 import { expiryToTell } from './expiry.ts';
 import { limitOfNewGrants } from './freshness.ts';
+import { areGrantsFull } from './grants.ts';
 import { isLedgerFull } from './ledger.ts';
 import type { ClientSession, GatewaySession, State } from './state.ts';
 import type { Env } from './env.ts';
@@ -37,7 +38,7 @@ export function authorize(
   env: Env,
 ): Decision {
   const limitedUntil = limitOfNewGrants(state);
-  if (state.stale || isLedgerFull(state) || limitedUntil === null)
+  if (state.stale || isLedgerFull(state) || areGrantsFull(state) || limitedUntil === null)
     return { type: 'deny', reason: 'offline', isMismatch: false };
   const access = accessOf(state, subjectOf(client), resourceId);
   if (access.type === 'not_found') return { type: 'deny', reason: 'not_found' };

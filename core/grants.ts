@@ -17,6 +17,14 @@ import type { Effects } from './effect.ts';
 import type { GatewaySession, Grant, LiveGrant, OwedReject, State, grantPair } from './state.ts';
 import type { Hashes } from './hashes.ts';
 
+/** Grants held, live or owed to somebody, at most: some 65 MB after waking, beside what the rows of a large account take. */
+export const grantsMax = 100_000;
+
+/** Whether nothing more may be granted, since memory has an end. */
+export function areGrantsFull({ grants }: State): boolean {
+  return grants.size >= grantsMax;
+}
+
 /** Adds or replaces `grant`, in memory and in storage, with its record in the ledger. Returns it as it is kept. */
 export function putGrant<G extends Grant>(state: State, grant: G, effects: Effects): G;
 export function putGrant(state: State, grant: Grant, effects: Effects): Grant {

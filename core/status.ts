@@ -20,6 +20,7 @@ export function statusOf(state: State, now: number): StatusAnswer {
     clients: roles.filter((role) => role === 'client').length,
     gateways: roles.filter((role) => role === 'gateway').length,
     flows: [...grants.values()].filter(({ phase }) => phase === 'live').length,
+    grants: grants.size,
     relays: relays.size,
     rejectsOwed: [...grants.values()].filter((grant) => isOwedToAbsent(state, grant)).length,
     registrations: tables.registrations.size,

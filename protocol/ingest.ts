@@ -51,6 +51,8 @@ export const statusAnswer = v.object({
   clients: count,
   gateways: count,
   flows: count,
+  /** Grants in memory: those and what is still owed for ended ones; at `grantsMax` of core/grants.ts no new flow is granted. */
+  grants: v.optional(count, 0),
   /** Relays that connect to it; further ones are refused at `relaysMax` of core/relays.ts. */
   relays: v.optional(count, 0),
   /** Accesses that ended and whose gateway is away: it is told after its next init. */

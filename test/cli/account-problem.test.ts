@@ -1,6 +1,7 @@
 // When `drawbridge status` calls an account well.
 import { expect, test } from 'vitest';
 import { accountProblem } from '../../cli/status.ts';
+import { grantsMax } from '../../core/grants.ts';
 import { relaysMax } from '../../core/relays.ts';
 import { lsn } from '../support/world.ts';
 
@@ -12,6 +13,7 @@ const object = {
   clients: 1,
   gateways: 1,
   flows: 1,
+  grants: 3,
   relays: 2,
   rejectsOwed: 2,
   registrations: 1,
@@ -35,6 +37,11 @@ test.each([
   [row, { ...object, stale: true }, /stale.* resync acme/],
   [row, { ...object, position: { epoch: 2, lsn: lsn(99) } }, /has lost what was delivered.* resync acme/],
   [row, { ...object, unreadableRows: ['policies/p1'] }, /cannot be read grant nothing \(policies\/p1\)/],
+  [
+    row,
+    { ...object, grants: grantsMax },
+    /it holds 100000 grants, 1 of them live, and no new flow is granted until some end: spread/,
+  ],
   [row, { ...object, relays: relaysMax }, /it has 1000 relays, and further ones are refused: stop some/],
   [row, { ...object, clonedDevices: ['d1'] }, /one external_id \(devices d1\)/],
   [

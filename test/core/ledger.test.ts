@@ -12,6 +12,10 @@ import {
   refOf,
 } from '../support/core.ts';
 import { denialsMax, flushDueAt, takeBatch, unflushedMax, writeBackStatus } from '../../core/ledger.ts';
+import * as v from 'valibot';
+import { flowId } from '../../protocol/ids.ts';
+import { grantsMax } from '../../core/grants.ts';
+import { statusOf } from '../../core/status.ts';
 import { id, ids, lsn, remove, row, update, worldRows } from '../support/world.ts';
 import type { Batch, FlowRecord, WriteResult } from '../../protocol/write-back.ts';
 import type { Drive } from '../support/core.ts';
@@ -262,6 +266,19 @@ test('[P15.49] when so much waits for Postgres as fits, new flows are refused as
   driven.commit({ op: 'delete', table: 'flows', old: { id: onlyFlow(driven), account_id: ids.account } });
   expect(lines(createFlow(driven))).toEqual(['client flow_creation_failed offline']);
   expect(lastRecord(driven)).toMatchObject({ cause: { table: 'flows' } });
+});
+
+test('[P15.109] an account that holds as many grants as it may grants nothing more, and what it holds lives and ends as ever', () => {
+  const driven = driveWithFlow();
+  const [live] = driven.state.grants.values();
+  if (live?.phase !== 'live') throw new Error('no flow');
+  const others = Array.from({ length: grantsMax - 1 }, (_, n) => v.parse(flowId, id('flow', n)));
+  for (const other of others) driven.state.grants.set(other, { ...live, flowId: other });
+  expect(statusOf(driven.state, driven.now).grants).toBe(grantsMax);
+  expect(lines(createFlow(driven, id('res', 2)))).toEqual(['client flow_creation_failed offline']);
+  for (const other of others) driven.state.grants.delete(other);
+  expect(lines(createFlow(driven, id('res', 2)))).toEqual(['client flow_creation_failed not_found']);
+  expect(driven.commit(remove('policies'))).toContain(reject);
 });
 
 test('[P15.50] of refused requests so many kinds are kept at a time, and more of the same are counted', () => {

@@ -98,15 +98,28 @@ export function load(storage: DurableObjectStorage, state: State): void {
   for (const table of tableNames) if (table !== 'actor_group_memberships') loadTable(storage.sql, table, state);
   loadHolds(storage.sql, state);
   loadTombstones(storage.sql, state);
+  const texts = new Map<string, string>();
   for (const { flow_id: flowId, data } of storage.sql.exec<{ flow_id: string; data: string }>('select * from grants')) {
     const stored: unknown = JSON.parse(data);
     const grant = v.safeParse(grantSchema, stored);
-    if (grant.success) holdGrant(state, grant.output);
+    if (grant.success) holdGrant(state, shareTexts(grant.output, texts));
     else takeBack(storage, state, flowId, stored);
   }
   const resync = v.safeParse(storedResync, parseJson(meta.get('resync') ?? 'null'));
   if (resync.success) state.resync.mark = resync.output;
   loadLedger(storage.sql, state, meta.get('ledger'));
+}
+
+/** One text for each that stands in many grants, as the ids of devices and policies do: half of what they take together. */
+function shareTexts<Held extends object>(held: Held, texts: Map<string, string>): Held {
+  for (const [name, value] of Object.entries(held)) {
+    if (typeof value === 'string') {
+      const text = texts.get(value) ?? value;
+      texts.set(text, text);
+      Object.assign(held, { [name]: text });
+    } else if (typeof value === 'object' && value !== null) shareTexts(value, texts);
+  }
+  return held;
 }
 
 /** Those that would have expired by now are dropped. */
