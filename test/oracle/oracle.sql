@@ -177,7 +177,7 @@ $$;
 
 -- One subject, {client_id, token_id, remote_ip, region}, and one resource:
 -- * granted: all six clauses hold; `sites` are those of the resource, in order
--- * forbidden: enabled policies of the client's groups name the resource and none grants it; `violated` are the
+-- * forbidden: the resource stands in a site, enabled policies of the client's groups name it and none grants it; `violated` are the
 --   properties of their conditions that do not hold, each once, in order
 -- * not_found: everything else
 create function oracle.decide(account uuid, at timestamptz, subject jsonb, resource uuid)
@@ -262,7 +262,7 @@ language sql stable as $$
         when account_is_enabled and actor_is_enabled and token_is_good and provider_is_enabled and resource_has_site
           and policy_grants
           then 'granted'
-        when exists (select from policy) and not policy_grants then 'forbidden'
+        when resource_has_site and exists (select from policy) and not policy_grants then 'forbidden'
         else 'not_found'
       end as verdict
       from clauses

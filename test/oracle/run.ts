@@ -392,7 +392,7 @@ function compare(account: Account, answer: Answer, where: string): void {
     return;
   }
   const missing = explain(state, subject, resource).missing.map(({ type }) => type);
-  if (missing.some((type) => ['account', 'client', 'actor', 'token', 'provider', 'site'].includes(type))) return;
+  if (missing.some((type) => ['account', 'client', 'actor', 'token', 'provider'].includes(type))) return;
   differs(ours.type, answer.verdict);
   if (ours.type === 'forbidden') differs(ours.properties.toSorted(), answer.violated);
 }
