@@ -1,6 +1,6 @@
 // The drawbacks that this product exists to end, one test each: see docs/spec.md.
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { connectClient, createLargeAccount, startOutage } from './support/outage.ts';
+import { connectClient, createLargeAccount, readsRows, startOutage } from './support/outage.ts';
 import { isEvent } from './support/system.ts';
 import { startGateway } from '../devices/gateway.ts';
 import { drawbridgeHere, environment, jsonOf } from './cli/drawbridge.ts';
@@ -135,11 +135,6 @@ describe("with Postgres behind everything, and on nobody's path", () => {
     });
   }, 180_000);
 });
-
-/** Whether a statement reads rows of an account, as a snapshot does. */
-function readsRows(statement: string): boolean {
-  return /from (?:only )?public\.|from (?:clients|policies|resources|actors|tokens)/i.test(statement);
-}
 
 /**
  * An account whose devices come and go, ask and answer, while its policies and memberships are deleted and inserted again. It has

@@ -129,3 +129,8 @@ export async function connectClient(
 ): Promise<SimulatedClient> {
   return await startClient({ url: system.workerUrl, token: account.client.token, externalId, name: externalId });
 }
+
+/** Whether a statement reads rows of an account, as a snapshot does. */
+export function readsRows(statement: string): boolean {
+  return /from (?:only )?public\.|from (?:clients|policies|resources|actors|tokens)/i.test(statement);
+}
