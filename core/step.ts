@@ -61,9 +61,14 @@ export function step(state: State, input: Input, env: Env): Effects {
   putActorsToSleep(state);
   forgetUnsaved(state.tables.memberships);
   if (state.partial === null) state.tables.evicted.clear();
-  effects.wakeAt = earlier(earlier(state.deadline, flushDueAt(state)), resyncDueAt(state));
+  effects.wakeAt = wakeDueAt(state);
   effects.isLeaseDue = state.sessions.size > 0 && state.leaseDueAt <= state.now;
   return effects;
+}
+
+/** When the object has to be awake next, whatever happens; null: nothing is due. */
+export function wakeDueAt(state: State): number | null {
+  return earlier(earlier(state.deadline, flushDueAt(state)), resyncDueAt(state));
 }
 
 /**

@@ -42,7 +42,7 @@ import { outdatedSockets, silentSockets } from './liveness.ts';
 import { discardStage, hasParts, keepPart, readParts, readStage } from './stage.ts';
 import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
-import { resume, step } from '../../core/step.ts';
+import { resume, step, wakeDueAt } from '../../core/step.ts';
 import { statusOf } from '../../core/status.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
@@ -97,8 +97,10 @@ export class Account extends DurableObject<Env> {
     });
     this.#state = this.#load();
     this.#outbox = new Outbox(ctx, { state: () => this.#state, run: (input) => void this.#run(input) });
-    this.#wakeAt(flushDueAt(this.#state));
-    this.#wakeAt(outdatedSockets(ctx, this.#since, Date.now()).nextAt);
+    const { nextAt } = outdatedSockets(ctx, this.#since, Date.now());
+    // What is set here takes the place of an alarm that may have been due before it.
+    if (nextAt !== null || flushDueAt(this.#state) !== null) this.#wakeAt(wakeDueAt(this.#state));
+    this.#wakeAt(nextAt);
   }
 
   /**
