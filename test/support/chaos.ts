@@ -37,6 +37,8 @@ export type Chaos = {
   readonly databaseProxy: TcpProxy;
   readonly workerProxy: TcpProxy;
   readonly accounts: string[];
+  /** Those whose devices are watched. */
+  readonly watched: readonly string[];
   /** The owner's URL. */
   readonly url: string;
   readonly load: (seed: number, writers?: number) => Load;
@@ -120,6 +122,7 @@ export async function startChaos(options: { readonly accounts: number }): Promis
     databaseProxy,
     workerProxy,
     accounts,
+    watched: watched.accounts,
     url,
     lines,
     load: (seed, writers = 3) => startLoads(url, seed, writers, accounts, watched.accounts),
