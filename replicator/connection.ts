@@ -15,6 +15,8 @@ const textSettings = {
   idle_in_transaction_session_timeout: '0',
   idle_session_timeout: '0',
   synchronous_commit: 'on',
+  // A policy on a table would leave out rows of a snapshot, and the object would end what they grant: an error instead.
+  row_security: 'off',
 };
 
 export const applicationName = 'drawbridge_replicator';

@@ -70,6 +70,8 @@ type Facts = {
   readonly ledger_identity: string | null;
   readonly may_read_ledger: boolean | null;
   readonly is_ledger_attributed: boolean;
+  /** Tables of ours of which row security would hide rows. */
+  readonly hidden: readonly string[];
 };
 type Published = {
   readonly name: string;
@@ -120,7 +122,10 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
             (select relreplident from pg_class where oid = to_regclass('public.flows')) as ledger_identity,
             has_table_privilege(to_regclass('public.flows'), 'select') as may_read_ledger,
             exists (select from pg_attribute where attrelid = to_regclass('public.flows') and attname = 'account_id'
-              and atttypid = 'uuid'::regtype and attnotnull and not attisdropped) as is_ledger_attributed`,
+              and atttypid = 'uuid'::regtype and attnotnull and not attisdropped) as is_ledger_attributed,
+            (select coalesce(json_agg(distinct r.prrelid::regclass::text), '[]'::json)
+               from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
+              where p.pubname in ($1, $2) and row_security_active(r.prrelid)) as hidden`,
     [publication, ledgerPublication, tableNames.filter(mayBeShared)],
   );
   const [facts] = result.rows;
@@ -152,6 +157,11 @@ function serverProblems(facts: Facts): readonly string[] {
   if (waitsForUs(facts.synchronous_standby_names)) {
     problems.push(
       `synchronous_standby_names is ${JSON.stringify(facts.synchronous_standby_names)}, which makes every COMMIT wait for this replicator: list the real standbys by name.`,
+    );
+  }
+  for (const table of facts.hidden) {
+    problems.push(
+      `Row security would hide rows of ${table} from the role ${facts.role}: run \`alter role ${facts.role} bypassrls\`, or \`alter table ${table} disable row level security\`.`,
     );
   }
   if (facts.bookkeeping_tables !== bookkeepingTables) {

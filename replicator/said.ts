@@ -20,7 +20,12 @@ export const nothingSaid: Said = { steering: [], subject: null, ignored: 0 };
 /** What may steer the stream, in one transaction, each thing once. */
 export const steeringMax = 1_000;
 const subjectBytesMax = 4_096;
-const text = v.nullish(v.string(), null);
+/** What jsonb takes: any role may say anything, and what the log cannot store must not hold up everybody. */
+const storable = v.pipe(
+  v.string(),
+  v.check((said) => said.isWellFormed() && !said.includes('\0')),
+);
+const text = v.nullish(storable, null);
 const subjectMessage = v.pipe(
   v.string(),
   v.maxBytes(subjectBytesMax),
@@ -28,11 +33,11 @@ const subjectMessage = v.pipe(
   v.object({
     type: v.literal('subject'),
     subject: v.object({
-      role: v.string(),
+      role: storable,
       application: text,
       address: text,
-      name: v.optional(v.string()),
-      reason: v.optional(v.nullable(v.string())),
+      name: v.optional(storable),
+      reason: v.optional(v.nullable(storable)),
     }),
   }),
 );

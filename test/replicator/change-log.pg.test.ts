@@ -87,6 +87,26 @@ test('[P1.56] a transaction that comes in parts is logged whole, each row once, 
   expect(rows).toEqual([{ rows: 12_000, seqs: 12_000, last: 11_999, commits: 1, names: ['alice'], ids: 12_000 }]);
 });
 
+test('[P5.200] a session that says of itself what the log cannot store holds nobody up', async () => {
+  const { database } = await startAll(server, closers);
+  const account = await createAccount(database);
+  const says = (role: string) => `{"type":"subject","subject":{"role":"${role}","name":"mallory"}}`;
+  await database.query('begin');
+  await database.query(`select pg_logical_emit_message(true, 'drawbridge', $1)`, [says(String.raw`a\u0000b`)]);
+  await database.query(`select pg_logical_emit_message(true, 'drawbridge', $1)`, [says(String.raw`\ud800`)]);
+  await renameAccount(database, account, 'said badly');
+  await database.query('commit');
+  await renameAccount(database, account, 'after it');
+  await untilLogged(database, 3);
+
+  const log = await logOf(database, account);
+  expect(log.map(({ data }) => data)).toMatchObject([{}, { name: 'said badly' }, { name: 'after it' }]);
+  const { rows } = await database.query(
+    `select subject ->> 'role' as role, subject ->> 'name' as name from drawbridge.change_logs where data ->> 'name' = 'said badly'`,
+  );
+  expect(rows).toEqual([{ role: 'postgres', name: null }]);
+});
+
 test('[P1.42][D15] the deletion of an account is logged, with everything that goes with it', async () => {
   const { database } = await startAll(server, closers);
   const account = await createAccount(database);

@@ -1,7 +1,10 @@
 // Catalogue edits by hand while the replicator reads: of the publication, and of what a table logs of its old rows.
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import * as v from 'valibot';
+import { accountId } from '../../protocol/ids.ts';
+import { composeSteering } from '../../replicator/steering.ts';
 import { createAccount, nameOf, renameAccount, startAll, untilRecorded } from './system.ts';
-import { startTestServer, type TestServer } from '../support/replicator.ts';
+import { ingestKey, startTestServer, type TestServer } from '../support/replicator.ts';
 
 let server: TestServer;
 const closers: (() => Promise<unknown>)[] = [];
@@ -79,5 +82,26 @@ test('[P5.91] a row that names no account stops the reader with its fix, and onc
   expect(reasons.at(-1)).toContain('the stream could not be read on: a row of actors names no account');
   await renameAccount(database, account, 'after');
   await worker.until('what follows', () => nameOf(worker, account) === 'after');
+  expect(worker.violations).toEqual([]);
+});
+
+test('[P5.201] rows that row security hides are in no snapshot that an object is given: the reader stops with the fix, and goes on once mended', async () => {
+  const { database, worker, replicator } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await database.query(`insert into actors (account_id, type, name) values ($1, 'account_user', 'one')`, [account]);
+  await untilRecorded(database, account);
+  await database.query('alter table actors enable row level security');
+  const message = { type: 'resync', account: v.parse(accountId, account), at: 1 } as const;
+  await database.query(`select pg_logical_emit_message(true, 'drawbridge', $1)`, [composeSteering(message, ingestKey)]);
+  const told = await replicator.event('preflight');
+  expect(told['message']).toContain('`alter table actors disable row level security`');
+  const actors = () =>
+    [...(worker.accounts.get(account)?.rows.keys() ?? [])].filter((key) => key.startsWith('actors '));
+  expect([actors().length, worker.accounts.get(account)?.snapshots]).toEqual([1, 0]);
+
+  await database.query('alter table actors disable row level security');
+
+  await worker.until('the snapshot', () => worker.accounts.get(account)?.snapshots === 1);
+  expect(actors()).toHaveLength(1);
   expect(worker.violations).toEqual([]);
 });

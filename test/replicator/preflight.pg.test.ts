@@ -102,6 +102,11 @@ test.each([
     ['alter table flows alter column account_id set not null'],
   ],
   [
+    'row security',
+    'alter table policies enable row level security; alter table flows enable row level security',
+    ['alter table flows disable row level security', 'alter role drawbridge_replicator bypassrls'],
+  ],
+  [
     'no right to make temporary tables',
     `do $$ begin execute format('revoke temporary on database %I from public', current_database()); end $$`,
     ['grant temporary on database'],

@@ -32,6 +32,23 @@ test('[P1.49] of several subjects the last that act_as named counts, else the fi
   ).toBe(null);
 });
 
+test('[P5.200] what a session says of itself that jsonb cannot store is nothing, and is counted', () => {
+  const unstorable = ['a\0b', '\ud800', 'x\udc00y'];
+  const listener = heard([
+    ...unstorable.map((role) => of({ ...session, role })),
+    ...unstorable.map((application) => of({ ...session, application })),
+    ...unstorable.map((name) => of({ ...session, name, reason: null })),
+    ...unstorable.map((reason) => of({ ...session, name: 'alice', reason })),
+    of({ ...session, application: 'psql \u{1f600}' }),
+  ]);
+
+  expect(listener.said()).toEqual({
+    steering: [],
+    subject: JSON.stringify({ ...session, application: 'psql \u{1f600}' }),
+    ignored: 12,
+  });
+});
+
 test('[P15.96] of the messages in one transaction nothing is kept but what they say, each thing once', () => {
   const steering: readonly Steering[] = [
     { type: 'heartbeat', run, count: 9 },
