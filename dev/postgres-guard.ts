@@ -1,7 +1,7 @@
 // A process of its own that runs one Postgres server for as long as its standard input stays open: startPostgres holds
 // the other end, so the server ends with whoever asked for it, also after kill -9. It creates the data directory when
 // there is none, prints the server's process id, asks the server to stop (and insists, within limits), and removes what
-// was temporary. Only a kill -9 of this process itself leaves a server behind.
+// was temporary. After a kill -9 of this process itself, whoever asked for the server ends it.
 import { spawn, type ChildProcess } from 'node:child_process';
 import { appendFileSync, chownSync, closeSync, existsSync, mkdirSync, openSync, readFileSync } from 'node:fs';
 import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';

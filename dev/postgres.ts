@@ -167,6 +167,8 @@ function startGuard(instructions: GuardInstructions): Guard {
     };
     guard.on('error', (error) => finish(`its guard cannot be started: ${error.message}`));
     guard.on('close', (code, signal) => {
+      // A guard that is killed leaves its server behind, which would keep the next from starting.
+      if (signal !== null && pid !== '') endServer(Number(pid));
       if (code === 0) finish(null);
       else finish(output === '' ? `its guard ended with ${signal ?? `status ${code}`}` : output.trim());
     });
@@ -180,6 +182,14 @@ function startGuard(instructions: GuardInstructions): Guard {
       return ended;
     },
   };
+}
+
+function endServer(pid: number): void {
+  try {
+    if (isPostgres(pid)) process.kill(pid, 'SIGQUIT');
+  } catch {
+    // Gone by itself meanwhile.
+  }
 }
 
 /** The postmaster's process id, once the server accepts connections and is ours and not another one on the same port. */

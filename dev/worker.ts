@@ -31,6 +31,7 @@ await runCommand(async () => {
   }
   const state = process.env['DRAWBRIDGE_WORKER_STATE'] ?? `${root}.drawbridge/worker`;
   await mkdir(state, { recursive: true, mode: 0o700 });
+  leashChildren('workerd');
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       name: 'drawbridge',
@@ -56,7 +57,6 @@ await runCommand(async () => {
     }),
   );
   const url = await ready(miniflare, port);
-  await leashChildren('workerd');
   process.stdout.write(`${JSON.stringify({ event: 'worker_ready', url })}\n`);
   return async () => await miniflare.dispose();
 });

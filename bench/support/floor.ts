@@ -48,7 +48,7 @@ export async function startFloor(): Promise<Floor> {
     }),
   );
   const { origin } = await miniflare.ready;
-  await leashChildren('workerd');
+  leashChildren('workerd');
   const socket = new WebSocket(origin.replace('http', 'ws'));
   await new Promise((resolve, reject) => socket.once('open', resolve).once('error', reject));
   const arrived = new Map<string, () => void>();

@@ -60,7 +60,7 @@ export async function startResettable(
     }),
   );
   const { origin } = await miniflare.ready;
-  await leashChildren('workerd');
+  leashChildren('workerd');
   const runtime = childNamed('workerd');
   return {
     url: origin,

@@ -1,5 +1,5 @@
 // `npm run dev` as a process: what it prints, what it survives, what it leaves behind, and what it says to wrong input.
-import { execFileSync, spawn } from 'node:child_process';
+import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
@@ -11,7 +11,7 @@ import { Client } from 'pg';
 import * as v from 'valibot';
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest';
 import { keepRunning } from '../../dev/dev-keep.ts';
-import { pathGone, processGone } from '../support/processes.ts';
+import { descendants, pathGone, pidBelow, processGone } from '../support/processes.ts';
 import { startPostgres } from '../../dev/postgres.ts';
 import type { RunningPostgres } from '../../dev/postgres.ts';
 
@@ -60,8 +60,7 @@ describe('a temporary system', () => {
     process.kill(pids[part], 'SIGKILL');
 
     await dev.line(`the ${name} died (SIGKILL); starting it again`, mark);
-    const back = await dev.line(`the ${name} is back`, mark);
-    pids[part] = Number(/\(pid (\d+)\)/.exec(back)?.[1]);
+    pids[part] = pidIn(await dev.line(`the ${name} is back`, mark));
     if (part === 'worker') {
       await dev.line('gateway: its socket was closed', mark);
       await dev.line('client: its socket was closed', mark);
@@ -79,6 +78,31 @@ describe('a temporary system', () => {
         .slice(mark)
         .filter((line) => line.includes('died')),
     ).toHaveLength(1);
+  });
+
+  test('has the worker back after its runtime was killed and started anew', async () => {
+    const mark = dev.mark();
+    process.kill(pidBelow(dev.pid, 'workerd serve'), 'SIGKILL');
+    await dev.line('client <- flow_created', mark);
+    const again = dev.mark();
+
+    process.kill(pids.worker, 'SIGKILL');
+
+    pids.worker = pidIn(await dev.line('the worker is back', again));
+    await dev.line('client <- flow_created', again);
+    expect(descendants(dev.pid)).toContain(pids.worker);
+  });
+
+  test('has the database back after the guard of its server was killed', async () => {
+    const mark = dev.mark();
+
+    process.kill(pidBelow(dev.pid, 'postgres-guard'), 'SIGKILL');
+
+    pids.db = pidIn(await dev.line('the database is back', mark));
+    const db = await connect(ready.database);
+    await deletePolicy(dev, db);
+    await insertPolicy(dev, db);
+    expect(descendants(dev.pid)).toContain(pids.db);
   });
 
   test('prints nothing but its one line of JSON on standard output, and leaves nothing behind after SIGTERM', async () => {
@@ -358,11 +382,6 @@ async function withTakenPort<Result>(use: (port: number) => Promise<Result>): Pr
   return result;
 }
 
-/** Every process below `pid`. */
-function descendants(pid: number): number[] {
-  const table = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' });
-  const pairs = table.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
-  const below = (parent: number): number[] =>
-    pairs.flatMap(([child = 0, its]) => (its === parent ? [child, ...below(child)] : []));
-  return below(pid);
+function pidIn(line: string): number {
+  return Number(/\(pid (\d+)\)/.exec(line)?.[1]);
 }

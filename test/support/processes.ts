@@ -1,4 +1,5 @@
 // Waiting for what other processes do: each wait looks again until it holds, within a limit after which the test fails.
+import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 
@@ -29,4 +30,21 @@ function isRunning(pid: number): boolean {
   } catch (error) {
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
+}
+
+/** Every process below `pid`. */
+export function descendants(pid: number): number[] {
+  const table = execFileSync('ps', ['-A', '-o', 'pid=,ppid='], { encoding: 'utf8' });
+  const pairs = table.split('\n').map((line) => line.trim().split(/\s+/).map(Number));
+  const below = (parent: number): number[] =>
+    pairs.flatMap(([child = 0, its]) => (its === parent ? [child, ...below(child)] : []));
+  return below(pid);
+}
+
+/** The process id of the first one below `parent` whose command line names this. */
+export function pidBelow(parent: number, command: string): number {
+  const below = new Set(descendants(parent));
+  const table = execFileSync('ps', ['-A', '-o', 'pid=,args='], { encoding: 'utf8' }).split('\n');
+  const line = table.find((text) => below.has(Number.parseInt(text, 10)) && text.includes(command));
+  return Number.parseInt(line ?? '', 10);
 }
