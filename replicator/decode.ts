@@ -7,7 +7,7 @@
 // cannot be decoded is marked as such; a message that cannot throws StreamStopError.
 import type { WireRow, WireValue } from '../protocol/commit.ts';
 import type { Lsn } from '../protocol/lsn.ts';
-import { bounded, readable } from './quarantine.ts';
+import { bounded, readable, textBytesMax, tooLarge } from './quarantine.ts';
 import { StreamStopError } from './stop.ts';
 import { decoderOf } from './value.ts';
 
@@ -153,7 +153,10 @@ function readMessage(cursor: Cursor): Message {
   cursor.at += 8;
   const prefix = readCString(cursor);
   const length = readUint32(cursor);
-  return { type: 'message', transactional, prefix, content: readText(cursor, length) };
+  // Any role may emit one, of any length; none of ours is so long.
+  if (length <= textBytesMax) return { type: 'message', transactional, prefix, content: readText(cursor, length) };
+  skip(cursor, length);
+  return { type: 'message', transactional, prefix, content: '' };
 }
 
 function readRelationRef(cursor: Cursor, relationsById: ReadonlyMap<number, Relation>): Relation {
@@ -182,7 +185,9 @@ function readValue(cursor: Cursor, relation: Relation, column: Column, old: Wire
   if (kind === NULL_VALUE) return null;
   if (kind === TEXT_VALUE) {
     const length = readUint32(cursor);
-    return readable(column.decode, readText(cursor, length));
+    if (length <= textBytesMax) return readable(column.decode, readText(cursor, length));
+    skip(cursor, length);
+    return tooLarge();
   }
   const unchanged = kind === UNCHANGED_TOAST ? old?.[column.name] : undefined;
   if (unchanged === undefined) {
@@ -235,11 +240,14 @@ function readCString(cursor: Cursor): string {
 }
 
 function readText(cursor: Cursor, length: number): string {
-  const end = cursor.at + length;
-  if (end > cursor.bytes.length) throw new StreamStopError('a message of the stream ends inside a value');
-  const text = cursor.bytes.toString('utf8', cursor.at, end);
-  cursor.at = end;
-  return text;
+  const start = cursor.at;
+  skip(cursor, length);
+  return cursor.bytes.toString('utf8', start, cursor.at);
+}
+
+function skip(cursor: Cursor, length: number): void {
+  cursor.at += length;
+  if (cursor.at > cursor.bytes.length) throw new StreamStopError('a message of the stream ends inside a value');
 }
 
 function readTimes<T>(count: number, read: () => T): readonly T[] {

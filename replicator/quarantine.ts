@@ -5,6 +5,8 @@ import { unreadableValue, type WireRow, type WireValue } from '../protocol/commi
 
 /** Bytes of a row's JSON, at most. */
 export const rowBytesMax = 1024 * 1024;
+/** A text beyond it is not even read: it would be marked, and the longest that Postgres has is no string of this runtime. */
+export const textBytesMax = 4 * rowBytesMax;
 /** No text grows by more than this when it becomes JSON. */
 const jsonGrowthMax = 6;
 
@@ -18,6 +20,10 @@ export function readable(decode: (text: string) => WireValue, text: string): Wir
   }
 }
 
+export function tooLarge(): WireValue {
+  return unreadableValue(`it makes its row larger than ${rowBytesMax} bytes`);
+}
+
 /** The row with its largest values marked until it is small enough. `bytes`: at least the size of its texts. */
 export function bounded(row: WireRow, bytes: number): WireRow {
   if (bytes * jsonGrowthMax <= rowBytesMax) return row;
@@ -28,7 +34,7 @@ export function bounded(row: WireRow, bytes: number): WireRow {
   const marked: Record<string, WireValue> = { ...row };
   for (const [column, size] of sizes.toSorted(([, a], [, b]) => b - a)) {
     if (total <= rowBytesMax) break;
-    marked[column] = unreadableValue(`it makes its row larger than ${rowBytesMax} bytes`);
+    marked[column] = tooLarge();
     total -= size;
   }
   return marked;

@@ -5,7 +5,7 @@
 // of visibility, and without this a row could go back to an earlier state. Rows are decoded as the stream decodes them, and
 // handed over in parts where they are many, so that memory does not grow with the account.
 import { setTimeout as delay } from 'node:timers/promises';
-import type { ClientBase, CustomTypesConfig } from 'pg';
+import { escapeIdentifier, escapeLiteral, type ClientBase, type CustomTypesConfig } from 'pg';
 import { must } from '../protocol/assert.ts';
 import type { WireRow, WireValue } from '../protocol/commit.ts';
 import { sharedAccountId, type AccountId } from '../protocol/ids.ts';
@@ -19,8 +19,8 @@ import {
   type TableName,
 } from '../protocol/tables.ts';
 import { composeSteering } from './steering.ts';
-import { bounded, readable } from './quarantine.ts';
-import { decoderOf } from './value.ts';
+import { bounded, readable, textBytesMax, tooLarge } from './quarantine.ts';
+import { decoderOf, parseArray } from './value.ts';
 import { isVisible, parsePgSnapshot, type PgSnapshot, type Xid } from '../protocol/visibility.ts';
 
 /** Whole rows of every table, but of flows the ids of those that have not ended. */
@@ -86,12 +86,12 @@ async function readTables(
   account: AccountId,
   onPart: ((rows: RowsByTable) => Promise<void>) | undefined,
 ): Promise<RowsByTable> {
-  const decoders = await readDecoders(client);
+  const columns = await readColumns(client);
   let rows: Partial<Record<StreamedTable, WireRow[]>> = {};
   let bytes = 0;
   for (const table of account === sharedAccountId ? tableNames.filter(mayBeShared) : tableNames) {
-    const byColumn = must(decoders.get(table), `the columns of ${table}`);
-    for await (const batch of fetchBatches(client, table, account)) {
+    const byColumn = must(columns.get(table), `the columns of ${table}`);
+    for await (const batch of fetchBatches(client, table, byColumn, account)) {
       const held = (rows[table] ??= []);
       for (const row of batch.rows) held.push(decodeRow(row, byColumn));
       bytes += batch.bytes;
@@ -112,10 +112,10 @@ async function readTables(
 type TextRow = Readonly<Record<string, string | null>>;
 
 /** By cursor, so that memory is bounded by a batch: of one row at first, then of as many as fill a quarter of a part. */
-async function* fetchBatches(client: ClientBase, table: TableName, account: AccountId) {
+async function* fetchBatches(client: ClientBase, table: TableName, columns: Columns, account: AccountId) {
   await client.query(
     `declare account_rows no scroll cursor for
-       select * from only public.${table} where ${accountColumn(table)} ${account === sharedAccountId ? 'is null' : '= $1'}`,
+       select ${selectList(columns)} from only public.${table} where ${accountColumn(table)} ${account === sharedAccountId ? 'is null' : '= $1'}`,
     account === sharedAccountId ? [] : [account],
   );
   for (let count = 1; ;) {
@@ -134,29 +134,55 @@ function bytesOf(row: TextRow): number {
   return bytes;
 }
 
-type Decoders = ReadonlyMap<string, (text: string) => WireValue>;
+type Column = {
+  readonly decode: (text: string) => WireValue;
+  /** A text of it has no bound. */ readonly isLong: boolean;
+};
+type Columns = ReadonlyMap<string, Column>;
+
+/** No value stored in fewer bytes, compressed or not, has a text of `textBytesMax`. */
+const storedBytesMin = 500;
+/** Names, as an array, the columns of a row that are left out. */
+const leftOut = 'drawbridge: left out';
+
+/** Every column, those left out whose text is too long to be read: as the stream does, so that they are marked alike. */
+function selectList(columns: Columns): string {
+  const isTooLong = (name: string) =>
+    `pg_column_size(${name}) > ${storedBytesMin} and octet_length(${name}::text) > ${textBytesMax}`;
+  const long = [...columns].filter(([, { isLong }]) => isLong).map(([column]) => column);
+  const names = long.map(
+    (column) => `case when ${isTooLong(escapeIdentifier(column))} then ${escapeLiteral(column)} end`,
+  );
+  const values = [...columns].map(([column, { isLong }]) => {
+    const name = escapeIdentifier(column);
+    return isLong ? `case when ${isTooLong(name)} then null else ${name} end as ${name}` : name;
+  });
+  return `${values.join(', ')}, array_remove(array[${names.join(', ')}]::text[], null) as "${leftOut}"`;
+}
 
 /** By the column's own type, as the stream names it: a result set would name a domain's base type. */
-async function readDecoders(client: ClientBase): Promise<ReadonlyMap<TableName, Decoders>> {
-  const result = await client.query<{ relation: TableName; name: string; type_oid: string }>(
-    `select c.relname as relation, a.attname as name, a.atttypid::text as type_oid
+async function readColumns(client: ClientBase): Promise<ReadonlyMap<TableName, Columns>> {
+  const result = await client.query<{ relation: TableName; name: string; type_oid: string; is_long: boolean }>(
+    `select c.relname as relation, a.attname as name, a.atttypid::text as type_oid, a.attlen = -1 as is_long
        from pg_attribute a join pg_class c on c.oid = a.attrelid join pg_namespace n on n.oid = c.relnamespace
-      where n.nspname = 'public' and c.relname = any ($1) and a.attnum > 0 and not a.attisdropped`,
+      where n.nspname = 'public' and c.relname = any ($1) and a.attnum > 0 and not a.attisdropped
+      order by a.attnum`,
     [tableNames],
   );
-  const byTable = new Map<TableName, Map<string, (text: string) => WireValue>>();
-  for (const { relation, name, type_oid: typeOid } of result.rows) {
-    const columns = byTable.get(relation) ?? new Map<string, (text: string) => WireValue>();
-    byTable.set(relation, columns.set(name, decoderOf(Number(typeOid))));
+  const byTable = new Map<TableName, Map<string, Column>>();
+  for (const { relation, name, type_oid: typeOid, is_long: isLong } of result.rows) {
+    const columns = byTable.get(relation) ?? new Map<string, Column>();
+    byTable.set(relation, columns.set(name, { decode: decoderOf(Number(typeOid)), isLong }));
   }
   return byTable;
 }
 
-function decodeRow(row: TextRow, decoders: Decoders): WireRow {
+function decodeRow({ [leftOut]: absent = null, ...row }: TextRow, columns: Columns): WireRow {
   const decoded: Record<string, WireValue> = {};
   for (const [column, text] of Object.entries(row)) {
-    decoded[column] = text === null ? null : readable(must(decoders.get(column), `the type of ${column}`), text);
+    decoded[column] = text === null ? null : readable(must(columns.get(column), `the type of ${column}`).decode, text);
   }
+  for (const column of parseArray(absent ?? '{}', (name) => name)) decoded[String(column)] = tooLarge();
   return bounded(decoded, bytesOf(row));
 }
 

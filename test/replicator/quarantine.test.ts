@@ -2,7 +2,7 @@
 import * as v from 'valibot';
 import { expect, test } from 'vitest';
 import { delivery, isUnreadableValue, unreadableValue } from '../../protocol/commit.ts';
-import { bounded, readable, rowBytesMax } from '../../replicator/quarantine.ts';
+import { bounded, readable, rowBytesMax, textBytesMax } from '../../replicator/quarantine.ts';
 import { createDecoder } from '../../replicator/decode.ts';
 import { decoderOf } from '../../replicator/value.ts';
 import * as bytes from './messages.ts';
@@ -53,6 +53,24 @@ test('[P5.52] an unchanged value is filled from the old row as it was, and each 
     old: { config: mark },
     new: { config, features: '{}' },
   });
+});
+
+test('[P5.202] a text too long to be one of the runtime is marked unread, and what comes in no row is empty', () => {
+  const { decode } = createDecoder();
+  decode(
+    bytes.relation(1, 'policies', [
+      ['id', 2950],
+      ['conditions', 3807],
+      ['description', 25],
+    ]),
+  );
+  const long = 'x'.repeat(textBytesMax + 1);
+
+  expect(decode(bytes.insert(1, ['x', long, 'kept']))).toMatchObject({
+    new: { id: 'x', conditions: [false, 'unreadable', expect.stringContaining('larger')], description: 'kept' },
+  });
+  expect(decode(bytes.message('drawbridge', long))).toMatchObject({ prefix: 'drawbridge', content: '' });
+  expect(decode(bytes.message('drawbridge', long.slice(1)))).toMatchObject({ content: long.slice(1) });
 });
 
 test('[P5.53] a mark travels by the contract', () => {

@@ -2,6 +2,7 @@
 import { createHmac } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
 import { createAccount, newNames, renameAccount, startAll, untilRecorded, type All } from './system.ts';
+import { textBytesMax } from '../../replicator/quarantine.ts';
 import { ingestKey, startTestServer, type TestServer } from '../support/replicator.ts';
 
 let server: TestServer;
@@ -36,6 +37,33 @@ test('[P1.35] a signed request delivers the account, or every one, by snapshot a
   await all.worker.until('a snapshot of both', () => snapshotsOf(all, one) === 2 && snapshotsOf(all, two) === 1);
   await renameAccount(all.database, one, 'after');
   await all.worker.until('the next commit', () => newNames(all.worker, one).includes('after'));
+  expect(all.worker.violations).toEqual([]);
+});
+
+test('[P5.203] a row with texts too long to be read is the same by snapshot as by stream', async () => {
+  const all = await startAll(server, closers);
+  const { rows } = await all.database.query(
+    `insert into accounts (name, slug, disabled_reason, features)
+       select 'an account', 'long', repeat('x', $1::int), jsonb_build_object('y', repeat('y', $1::int)) returning id::text`,
+    [textBytesMax + 1],
+  );
+  const account = String(rows[0]?.['id']);
+  const held = () => all.worker.accounts.get(account)?.rows.get(`accounts ["${account}"]`);
+  await all.worker.until('its row', () => held() !== undefined);
+  const byStream = held();
+  const mark = [false, 'unreadable', expect.stringContaining('larger')];
+  expect(byStream).toMatchObject({
+    name: 'an account',
+    slug: 'long',
+    disabled_reason: mark,
+    features: mark,
+    config: '{}',
+  });
+
+  await ask(all, account);
+
+  await all.worker.until('the snapshot', () => snapshotsOf(all, account) === 1);
+  expect(held()).toEqual(byStream);
   expect(all.worker.violations).toEqual([]);
 });
 
