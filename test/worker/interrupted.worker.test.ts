@@ -124,7 +124,7 @@ test('[P1.201] a stale object that sleeps is woken by its own alarm to ask for i
   await untilNextAlarm(0);
 });
 
-test('[P14.200] an object that is woken by a question keeps its alarm, whatever else is due later', async () => {
+test('[P14.210] an object that is woken by a question keeps its alarm, whatever else is due later', async () => {
   await becomeStale();
   const before = await alarmOf();
   await runInDurableObject(account(), (_, { storage: { sql } }) => {

@@ -1,7 +1,7 @@
 // Writes to Postgres for the account objects, through Hyperdrive with its cache off. A stateless entry: an object that opened
 // a socket of its own would be kept awake by it.
 //
-// One client a flush, unnamed statements, every wait bounded. The client is not ended: its connection goes with the
+// One client a flush, so many flushes at once (turns.ts), unnamed statements, every wait bounded. The client is not ended: its connection goes with the
 // invocation. A flush that throws may have arrived; what it wrote carries revisions, so it is made again without harm.
 import { WorkerEntrypoint } from 'cloudflare:workers';
 import { createHmac } from 'node:crypto';
@@ -11,6 +11,7 @@ import { written as writtenSchema } from '../../protocol/write-back.ts';
 import { accountId } from '../../protocol/ids.ts';
 import { ingestKeys } from '../env.ts';
 import { steeringText } from '../../protocol/steering.ts';
+import { Turns } from './turns.ts';
 import * as log from '../log.ts';
 import type {
   Batch,
@@ -27,14 +28,21 @@ import type { Steering } from '../../protocol/steering.ts';
 
 const connectMsMax = 5000;
 const queryMsMax = 15_000;
+/** How long a flush waits for others before it is put off, milliseconds, and how often it looks. */
+const turnWaitMsMax = 10_000;
+const turnPollMs = 50;
 
 export class WriteBack extends WorkerEntrypoint<Env> {
   /** Writes one batch, part by part. Never throws: says in one sentence when the database does not answer. */
   async flush(batch: Batch): Promise<BatchAnswer | { readonly problem: string }> {
+    const end = await untilTurn();
     try {
+      if (end === null) throw new Error('the flushes of others take all turns');
       return await write(await this.#connect(), batch);
     } catch (cause) {
       return { problem: cause instanceof Error ? cause.message : String(cause) };
+    } finally {
+      end?.();
     }
   }
 
@@ -64,6 +72,18 @@ export class WriteBack extends WorkerEntrypoint<Env> {
     client.on('error', (cause) => log.info('write_back_connection_lost', { message: cause.message }));
     await client.connect();
     return client;
+  }
+}
+
+const turns = new Turns();
+
+/** Waits for a turn, a bounded time; null when none came. */
+async function untilTurn(): Promise<(() => void) | null> {
+  const giveUpAt = Date.now() + turnWaitMsMax;
+  for (;;) {
+    const end = turns.take(Date.now());
+    if (end !== null || Date.now() >= giveUpAt) return end;
+    await new Promise((resolve) => void setTimeout(resolve, turnPollMs * (0.5 + Math.random())));
   }
 }
 

@@ -1,0 +1,23 @@
+// How many flushes are at Postgres at once.
+import { expect, test } from 'vitest';
+import { turnMsMax, Turns, turnsMax } from '../../worker/write-back/turns.ts';
+
+test('[P15.210] so many flushes are at Postgres at once, and as many more as have ended', () => {
+  const turns = new Turns();
+  const taken = Array.from({ length: turnsMax }, () => turns.take(0));
+  expect(taken).not.toContain(null);
+  expect(turns.take(0)).toBeNull();
+  taken[0]?.();
+  taken[0]?.();
+  expect([turns.take(0) === null, turns.take(0) === null]).toEqual([false, true]);
+});
+
+test('[P15.211] a flush that was cut off keeps its turn no longer than one may take', () => {
+  const turns = new Turns();
+  const ends = Array.from({ length: turnsMax }, () => turns.take(0));
+  expect(turns.take(turnMsMax - 1)).toBeNull();
+  expect(turns.take(turnMsMax)).not.toBeNull();
+  // What it gives back after all is nobody else's.
+  for (const end of ends) end?.();
+  expect(Array.from({ length: turnsMax }, () => turns.take(turnMsMax)).filter((turn) => turn === null)).toHaveLength(1);
+});
