@@ -3,6 +3,7 @@ import { Client } from 'pg';
 import { createFirstAccount } from '../../dev/first-account.ts';
 import { startClient } from '../../devices/client.ts';
 import { startGateway } from '../../devices/gateway.ts';
+import { must } from '../../protocol/assert.ts';
 import { startSystem } from '../../dev/system.ts';
 import type { Client as SimulatedClient } from '../../devices/client.ts';
 import type { DeviceFrame } from '../../devices/strict.ts';
@@ -45,4 +46,15 @@ export function isEvent(name: string): (frame: DeviceFrame) => boolean {
 /** The events that a device was sent, in order, without replies. */
 export function eventsOf({ frames }: { readonly frames: readonly DeviceFrame[] }): string[] {
   return frames.map(({ event }) => event).filter((event) => event !== 'phx_reply');
+}
+
+/** A resource in a site, which no policy names. */
+export async function createResource(db: Client, account: string, site: string, name: string): Promise<string> {
+  const { rows } = await db.query<{ id: string }>(
+    `with made as (insert into resources (account_id, name, type, address) values ($1, $3, 'cidr', '10.10.0.0/24') returning id)
+     insert into resource_connections (account_id, resource_id, gateway_group_id) select $1, id, $2 from made
+     returning resource_id::text as id`,
+    [account, site, name],
+  );
+  return must(rows[0], 'a resource').id;
 }
