@@ -18,6 +18,8 @@ export type SystemOptions = {
   readonly databaseUrl?: string | undefined;
   /** Called with every line that a part prints. */
   readonly onLine?: (part: string, line: string) => void;
+  /** The URL by which the worker reaches the database at `url`, where that is not directly. */
+  readonly edgeWay?: (url: string) => Promise<string>;
 };
 
 export type System = {
@@ -46,7 +48,8 @@ const replicatorReadyMsMax = 30_000;
 const slot = 'drawbridge_local';
 
 /** Starts everything and returns once the replicator streams. Rejects, with nothing left running, when a part does not start. */
-export async function startSystem({ databaseUrl, onLine = () => undefined }: SystemOptions = {}): Promise<System> {
+export async function startSystem(options: SystemOptions = {}): Promise<System> {
+  const { databaseUrl, onLine = () => undefined, edgeWay = async (url) => await Promise.resolve(url) } = options;
   const cleanups: (() => Promise<unknown>)[] = [];
   const stop = async () => {
     for (const clean of cleanups.splice(0).toReversed()) await clean();
@@ -60,7 +63,7 @@ export async function startSystem({ databaseUrl, onLine = () => undefined }: Sys
     cleanups.push(async () => await rm(state, { recursive: true, force: true }));
     const secret = () => randomBytes(32).toString('hex');
     const shared = { DRAWBRIDGE_TOKEN_KEYS: `local:${secret()}`, DRAWBRIDGE_INGEST_KEY: secret() };
-    const edgeUrl = await setRolePassword(ownerUrl, edgeRole, secret());
+    const edgeUrl = await edgeWay(await setRolePassword(ownerUrl, edgeRole, secret()));
     const worker = restartable(cleanups);
     let port = '0';
     const startWorker = async () => {

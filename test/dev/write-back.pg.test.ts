@@ -171,6 +171,25 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
+  test('[P7.204] a session that a list names which arrives after a later one is written as over, unless the later one knew it', async () => {
+    const session = (n: number) => ({
+      id: id('ses', n),
+      device_id: id('cli'),
+      token_id: id('tok'),
+      public_key: 'key',
+      connected_at: '2026-01-01T00:00:00Z',
+      revision: n,
+    });
+    const both = JSON.stringify([session(1), session(2)]);
+    const ids = [id('ses', 1), id('ses', 2)];
+    await call('write_sessions', acme, JSON.stringify([session(2)]), '[]', ids.slice(1), 3);
+    for (const asOf of [2, 2]) await call('write_sessions', acme, both, both, ids, asOf);
+    const lives = async (role: string) =>
+      await rowsOf(`select ended_at is null as lives from drawbridge.${role}_sessions order by revision`);
+    expect(await lives('client')).toEqual([{ lives: false }, { lives: true }]);
+    expect(await lives('gateway')).toEqual([{ lives: false }, { lives: false }]);
+  });
+
   test('[P7.47] a connection that has ended already is written with the time of its end, and keeps it', async () => {
     const ended = {
       id: id('ses', 1),

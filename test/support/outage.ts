@@ -11,7 +11,7 @@ import { startClient } from '../../devices/client.ts';
 import { startSystem } from '../../dev/system.ts';
 import type { Client as SimulatedClient } from '../../devices/client.ts';
 import type { FirstAccount } from '../../dev/first-account.ts';
-import type { System } from '../../dev/system.ts';
+import type { System, SystemOptions } from '../../dev/system.ts';
 
 export type Outage = {
   readonly system: System;
@@ -37,12 +37,12 @@ const settings = {
   log_replication_commands: 'off',
 };
 
-export async function startOutage(): Promise<Outage> {
+export async function startOutage(options: Pick<SystemOptions, 'edgeWay'> = {}): Promise<Outage> {
   const folder = await mkdtemp(join(tmpdir(), 'drawbridge-outage-'));
   const dataDir = join(folder, 'data');
   let postgres = await startPostgres({ dataDir, settings });
   const { port, url } = postgres;
-  const system = await startSystem({ databaseUrl: url });
+  const system = await startSystem({ ...options, databaseUrl: url });
   const query: Outage['query'] = async (text, values = []) => {
     const client = new Client({ connectionString: url });
     await client.connect();

@@ -24,10 +24,21 @@ export type TcpProxy = {
    * everything after it on that connection.
    */
   readonly meet: (text: string, when: 'before' | 'after') => Promise<void>;
+  /**
+   * Waits until a chunk to the target has `text`, and what follows on that connection has come as far as `end`. All that is kept back,
+   * and sent on by `release`, though whoever sent it be gone by then.
+   */
+  readonly hold: (text: string, end: Buffer) => Promise<{ readonly release: () => void }>;
   readonly close: () => Promise<void>;
 };
 
 type Watch = { readonly text: string; readonly when: 'before' | 'after'; readonly met: () => void };
+type Hold = {
+  readonly text: string;
+  readonly end: Buffer;
+  readonly held: (hold: { readonly release: () => void }) => void;
+};
+type Pair = { watch: Watch | null; hold: Hold | null; held: Buffer };
 
 type Mode =
   | { readonly type: 'pass' | 'refuse' | 'stall' }
@@ -41,6 +52,7 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
   let changed = Promise.withResolvers<void>();
   let count = 0;
   let watch: Watch | null = null;
+  let hold: Hold | null = null;
   const enter = (next: Mode): void => {
     mode = next;
     changed.resolve();
@@ -56,26 +68,21 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
       return;
     }
     const far = net.connect(target(), '127.0.0.1');
+    const pair: Pair = { watch: null, hold: null, held: Buffer.alloc(0) };
     const end = (): void => {
       pairs.delete(end);
       near.destroy();
-      far.destroy();
+      if (pair.hold === null) far.destroy();
     };
     pairs.add(end);
     for (const socket of [near, far]) {
       // An end of either kind ends the other side.
       socket.on('error', end).on('close', end);
     }
-    const pair = { watch: null };
     void carry(near, far, false, pair);
     void carry(far, near, true, pair);
   });
-  const carry = async (
-    from: net.Socket,
-    to: net.Socket,
-    isToNear: boolean,
-    pair: { watch: Watch | null },
-  ): Promise<void> => {
+  const carry = async (from: net.Socket, to: net.Socket, isToNear: boolean, pair: Pair): Promise<void> => {
     const left = new WeakMap<Mode, number>();
     try {
       for await (const chunk of from) {
@@ -103,12 +110,21 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
             return;
           }
         }
+        if (!isToNear && hold !== null && chunk.includes(hold.text)) {
+          pair.hold = hold;
+          hold = null;
+        }
+        if (!isToNear && pair.hold !== null) {
+          pair.held = Buffer.concat([pair.held, chunk]);
+          if (pair.held.includes(pair.hold.end)) pair.hold.held({ release: () => void to.end(pair.held) });
+          continue;
+        }
         if (!to.write(chunk)) await once(to, 'drain');
       }
     } catch {
       // The connection was ended, on purpose or by either side.
     }
-    to.end();
+    if (isToNear || pair.hold === null) to.end();
   };
   server.listen(0, '127.0.0.1');
   await once(server, 'listening');
@@ -126,6 +142,7 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
     truncate: (bytes) => enter({ type: 'truncate', bytes }),
     pass: () => enter({ type: 'pass' }),
     meet: async (text, when) => await new Promise((resolve) => (watch = { text, when, met: resolve })),
+    hold: async (text, end) => await new Promise((resolve) => (hold = { text, end, held: resolve })),
     close: async () => {
       enter({ type: 'pass' });
       cut();
