@@ -8,6 +8,8 @@
 import type { Client, ClientConfig } from 'pg';
 import { LogicalReplicationService } from 'pg-logical-replication';
 import { parsePgLsn, type Lsn } from '../protocol/lsn.ts';
+import { codeOf } from './connection.ts';
+import { StreamStopError } from './stop.ts';
 
 export type WalOptions = {
   readonly connection: ClientConfig;
@@ -172,7 +174,7 @@ export class Wal {
   #fail(error: Error): void {
     if (this.#state === 'closing' || this.#state === 'ended') return;
     this.abort();
-    this.#options.onError(error);
+    this.#options.onError(isUnsendable(error) ? unsendable(error) : error);
   }
 }
 
@@ -211,6 +213,21 @@ function bytesPlugin(publications: readonly string[], onBytes: (bytes: Buffer) =
     },
     parse: onBytes,
   };
+}
+
+/** Postgres can send no message of more than 1 GB, such as an update whose old and new row come to more (program_limit_exceeded). */
+function isUnsendable(error: Error): boolean {
+  return codeOf(error) === '54000';
+}
+
+/** It would be in the way at every attempt. */
+function unsendable({ message }: Error): Error {
+  return new StreamStopError(
+    `the server cannot send a change that is too large, and every account is resynchronized behind it: ${message}`,
+    {
+      isPassable: true,
+    },
+  );
 }
 
 function toError(error: unknown): Error {
