@@ -28,36 +28,26 @@ import type { Steering } from '../../protocol/steering.ts';
 
 const connectMsMax = 5000;
 const queryMsMax = 15_000;
-/** How long a flush waits for others before it is put off, milliseconds, and how often it looks. */
+/** How long who writes waits for others before it is put off, milliseconds, and how often it looks. */
 const turnWaitMsMax = 10_000;
 const turnPollMs = 50;
 
 export class WriteBack extends WorkerEntrypoint<Env> {
   /** Writes one batch, part by part. Never throws: says in one sentence when the database does not answer. */
   async flush(batch: Batch): Promise<BatchAnswer | { readonly problem: string }> {
-    const end = await untilTurn();
-    try {
-      if (end === null) throw new Error('the flushes of others take all turns');
-      return await write(await this.#connect(), batch);
-    } catch (cause) {
-      return { problem: cause instanceof Error ? cause.message : String(cause) };
-    } finally {
-      end?.();
-    }
+    return await inTurn(async () => await write(await this.#connect(), batch));
   }
 
   /** Asks the replicator, through the database, to deliver `account` by snapshot. Never throws; null when it is on its way. */
   async requestResync(account: string): Promise<{ readonly problem: string } | null> {
-    try {
+    return await inTurn(async () => {
       const [key] = ingestKeys(this.env);
       if (key === undefined) throw new Error('DRAWBRIDGE_INGEST_KEY is not set: no request would be believed');
       const request: Steering = { type: 'resync', account: v.parse(accountId, account), at: Date.now() };
       const mac = createHmac('sha256', key).update(steeringText(request)).digest('hex');
       await call(await this.#connect(), 'request_resync($1)', [JSON.stringify({ ...request, mac })]);
       return null;
-    } catch (cause) {
-      return { problem: cause instanceof Error ? cause.message : String(cause) };
-    }
+    });
   }
 
   async #connect(): Promise<Client> {
@@ -76,6 +66,19 @@ export class WriteBack extends WorkerEntrypoint<Env> {
 }
 
 const turns = new Turns();
+
+/** What `act` gives, once it is its turn; says in one sentence what it threw, or that no turn came. */
+async function inTurn<T>(act: () => Promise<T>): Promise<T | { readonly problem: string }> {
+  const end = await untilTurn();
+  if (end === null) return { problem: 'the writes of others take all turns' };
+  try {
+    return await act();
+  } catch (cause) {
+    return { problem: cause instanceof Error ? cause.message : String(cause) };
+  } finally {
+    end();
+  }
+}
 
 /** Waits for a turn, a bounded time; null when none came. */
 async function untilTurn(): Promise<(() => void) | null> {
