@@ -1,6 +1,7 @@
 // One change of the stream into the tables. The old row that Postgres sent must be the row held: any difference means that
 // something was lost on the way, and the caller must throw this state away and ask for a snapshot.
 import * as v from 'valibot';
+import { isEqual } from './equal.ts';
 import { clear, held, isUnreadable, keysHeld, put, putUnreadable, readRow, remove, rowKey } from './tables.ts';
 import { touch } from './touched.ts';
 import { evictColliding, forgetRegistration, forgetRegistrations, showRegistration } from './registration.ts';
@@ -144,9 +145,8 @@ function keyOf(table: TableName, row: WireRow): string {
   return key;
 }
 
-/** Both come from one schema, so equal rows print equally. */
 function isSame(a: TypedRow, b: TypedRow): boolean {
-  return JSON.stringify(a.row) === JSON.stringify(b.row);
+  return isEqual(a.row, b.row);
 }
 
 /** Compares what was touched with what it was at first, so that a row replaced in one transaction counts as changed. */
@@ -163,7 +163,7 @@ function compareResource(tables: Tables, before: ResourceRow, touched: Touched):
   if (after === undefined) return;
   const isMoved = before.address !== after.address || before.type !== after.type || before.ip_stack !== after.ip_stack;
   if (isMoved) touched.readdressed.add(before.id);
-  else if (JSON.stringify(before.filters) !== JSON.stringify(after.filters)) touched.refiltered.add(before.id);
+  else if (!isEqual(before.filters, after.filters)) touched.refiltered.add(before.id);
 }
 
 type Device = Pick<RowOf<'clients'> | RowOf<'gateways'>, 'id' | 'ipv4' | 'ipv6' | 'psk_base'>;

@@ -208,7 +208,10 @@ function isRefusal(error: unknown): error is DatabaseError {
   return error instanceof DatabaseError && /^(?:22|23|54|P0)/.test(error.code ?? '');
 }
 
-/** One statement: rows of the log, lanes, and what the primary sees. Arrays cost a third less than a record set of JSON. */
+/**
+ * One statement: rows of the log, lanes, and what the primary sees. Arrays cost a third less than a record set of JSON. The shape
+ * is what drawbridge.vsn_at says, in line: calling it takes a quarter of a row's time.
+ */
 export async function writeRows(
   client: ClientBase,
   rows: readonly LogRow[],
@@ -220,9 +223,11 @@ export async function writeRows(
        insert into drawbridge.change_logs
          (committed_at, epoch, commit_end_lsn, seq, account_id, "table", op, old_data, data, reason, subject, vsn)
        select 'epoch'::timestamptz + committed_us * interval '1 microsecond', $3, lsn, seq, account_id, "table", op,
-              old_data, data, reason, subject, drawbridge.vsn_at(lsn)
-         from unnest($6::bigint[], $7::pg_lsn[], $8::bigint[], $9::uuid[], $10::text[], $11::text[], $12::jsonb[],
-                     $13::jsonb[], $14::text[], $15::jsonb[])
+              old_data::jsonb, data::jsonb, reason, subject,
+              coalesce((select max(vsn) from drawbridge.published_shapes where since <= lsn),
+                       (select max(vsn) from drawbridge.published_shapes))
+         from unnest($6::bigint[], $7::pg_lsn[], $8::bigint[], $9::uuid[], $10::text[], $11::text[],
+                     string_to_array($12, e'\\x1e', ''), string_to_array($13, e'\\x1e', ''), $14::text[], $15::jsonb[])
               as given (committed_us, lsn, seq, account_id, "table", op, old_data, data, reason, subject)
        on conflict do nothing),
      moved as (

@@ -138,8 +138,14 @@ export function withoutData<Row extends PartRow>(row: Row, reason: string): Row 
   return { ...row, oldData: null, data: null, reason };
 }
 
-/** Columns of the rows as Postgres takes them: commit time, LSN, seq, account, table, op, old data, data, reason and subject. */
-export function logColumns(rows: readonly LogRow[]): readonly (readonly (string | number | null)[])[] {
+/** Between the texts of {@link logColumns}; JSON has this character escaped only (RFC 8259, section 7; the use is RFC 7464's). */
+const separator = '\u001e';
+
+/**
+ * Columns of the rows as Postgres takes them: commit time, LSN, seq, account, table, op, old data, data, reason and subject. Data
+ * comes as one text of each column, empty where a row has none: in an array each quote of it would be escaped and read again.
+ */
+export function logColumns(rows: readonly LogRow[]): readonly (string | readonly (string | number | null)[])[] {
   return [
     rows.map(({ committedAtUs }) => committedAtUs),
     rows.map(({ lsn }) => formatPgLsn(lsn)),
@@ -147,8 +153,8 @@ export function logColumns(rows: readonly LogRow[]): readonly (readonly (string 
     rows.map(({ account }) => account),
     rows.map(({ table }) => table),
     rows.map(({ op }) => op),
-    rows.map(({ oldData }) => oldData),
-    rows.map(({ data }) => data),
+    rows.map(({ oldData }) => oldData ?? '').join(separator),
+    rows.map(({ data }) => data ?? '').join(separator),
     rows.map(({ reason }) => reason),
     rows.map(({ subject }) => subject),
   ];

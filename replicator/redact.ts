@@ -78,15 +78,17 @@ const shownColumns: Readonly<Record<TableName, Readonly<Record<string, Shown>>>>
 /** The row as JSON text, redacted. */
 export function redact(table: TableName, row: WireRow): string {
   const shown = shownColumns[table];
-  const members = Object.entries(row).map(
-    ([column, value]) =>
-      `${JSON.stringify(column)}:${render(value, Object.hasOwn(shown, column) ? shown[column] : undefined)}`,
-  );
-  return `{${members.join(',')}}`;
+  let members = '';
+  // Every change has one or two rows: a list of their members takes three times as long.
+  for (const column of Object.keys(row)) {
+    if (members !== '') members += ',';
+    members += `${JSON.stringify(column)}:${render(row[column], Object.hasOwn(shown, column) ? shown[column] : undefined)}`;
+  }
+  return `{${members}}`;
 }
 
-function render(value: WireValue, shown: Shown | undefined): string {
-  if (value === null) return 'null';
+function render(value: WireValue | undefined, shown: Shown | undefined): string {
+  if (value === null || value === undefined) return 'null';
   if (shown === undefined) return redacted;
   if (shown === 'plain' || isUnreadableValue(value)) return JSON.stringify(value);
   if (Array.isArray(value)) return `[${value.map((item) => render(item, shown)).join(',')}]`;

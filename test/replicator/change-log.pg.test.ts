@@ -63,6 +63,45 @@ test('[P1.46] a row of the log has the commit time of the WAL to the microsecond
   ]);
 });
 
+test('[P1.220] each row of the log has its own data, whatever characters that holds', async () => {
+  const { database } = await startAll(server, closers);
+  const account = await createAccount(database);
+  const names = ['a\u001eb', '\u001e', '\\x1e', 'two\nlines', '{"}', `it's`, '\\', 'é𝄞', 'null'];
+  await database.query(
+    `insert into actors (account_id, type, name) select $1, 'service_account', name from unnest($2::text[]) as name`,
+    [account, names],
+  );
+  await database.query(`delete from actors where account_id = $1`, [account]);
+  await untilLogged(database, 1 + 2 * names.length);
+
+  const [, ...log] = await logOf(database, account);
+  const expected = names.map((name) => expect.objectContaining({ name }));
+  expect(log.map((row) => row['data'] ?? row['old_data'])).toEqual([...expected, ...expected]);
+});
+
+test('[P1.54] the log writes the vsn that is asked for by position', async () => {
+  const { database } = await startAll(server, closers);
+  const account = await createAccount(database);
+  await untilLogged(database, 1);
+  await database.query(
+    `insert into drawbridge.published_shapes select 998, pg_current_wal_insert_lsn(), columns from drawbridge.published_shapes limit 1`,
+  );
+  await renameAccount(database, account, 'by another shape');
+  await untilLogged(database, 2);
+  await database.query(`update drawbridge.published_shapes set since = 'FFFFFFFF/0'`);
+  await renameAccount(database, account, 'where positions began anew');
+  await untilLogged(database, 3);
+  await database.query(`update drawbridge.published_shapes set since = '0/0' where vsn < 998`);
+  await renameAccount(database, account, 'by the shape before');
+  await untilLogged(database, 4);
+
+  const [first, ...later] = await logOf(database, account);
+  const before = first?.['vsn'];
+  const { rows } = await database.query(`select drawbridge.vsn_at(pg_current_wal_insert_lsn()) as vsn`);
+  expect(later.map(({ vsn }) => vsn)).toEqual([998, 998, before]);
+  expect(rows).toEqual([{ vsn: before }]);
+});
+
 test('[P1.56] a transaction that comes in parts is logged whole, each row once, under its one subject', async () => {
   const { database, replicator, restart } = await startAll(server, closers);
   const account = await createAccount(database);
@@ -149,6 +188,7 @@ test('[P1.44] where an epoch is opened the log has a row that says what it may l
   await createAccount(database);
   await untilLogged(database, 1);
   await replicator.kill('SIGTERM');
+  await database.untilTrue('select not active from pg_replication_slots where slot_name = $1', [database.name]);
   await database.query('select pg_drop_replication_slot($1)', [database.name]);
   await restart();
 
@@ -189,6 +229,7 @@ test('[P1.47] a snapshot writes nothing to the log', async () => {
   const account = await createAccount(database);
   await untilLogged(database, 1);
   await replicator.kill('SIGTERM');
+  await database.untilTrue('select not active from pg_replication_slots where slot_name = $1', [database.name]);
   await database.query('select pg_drop_replication_slot($1)', [database.name]);
   await restart();
   await worker.until('the snapshot', () => worker.accounts.get(account)?.snapshots === 1);
