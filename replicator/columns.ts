@@ -65,16 +65,17 @@ export class ColumnWatch {
 
 /**
  * The columns of every table of the publications, whose names are the parameter `names`: an altered column gives another text,
- * also one of the same type. Of the ledger those are read that say which flows are live; an object knows no more of it.
+ * also one of the same type, and so does a primary key that was away, when two rows may have had one key. Of the ledger those are read that say which flows are live; an object knows no more of it.
  */
 export function publishedColumns(names: string): string {
   return `select coalesce(jsonb_object_agg(name, line), '{}') from (
       select c.relname as name,
-             md5(string_agg(format('%s.%s.%s', a.attnum, a.attname, a.xmin), ' ' order by a.attnum)) as line
+             md5(string_agg(format('%s.%s.%s', a.attnum, a.attname, a.xmin), ' ' order by a.attnum) || coalesce(
+               (select k.oid::text from pg_constraint k where k.conrelid = r.prrelid and k.contype = 'p'), '')) as line
         from pg_publication_rel r join pg_publication p on p.oid = r.prpubid join pg_class c on c.oid = r.prrelid
         join pg_attribute a on a.attrelid = c.oid and a.attnum > 0
        where p.pubname = any (${names}::text[])
-         and (c.relname <> '${ledgerTable}' or a.attname in ('id', 'account_id', 'ended_at')) group by c.relname) as tables`;
+         and (c.relname <> '${ledgerTable}' or a.attname in ('id', 'account_id', 'ended_at')) group by c.relname, r.prrelid) as tables`;
 }
 
 function alteredTables(before: Columns, after: Columns): readonly StreamedTable[] {

@@ -4,7 +4,7 @@
 import * as v from 'valibot';
 import type { ClientBase } from 'pg';
 import { parsePgLsn, type Lsn } from '../protocol/lsn.ts';
-import { accountColumn, mayBeShared, tableName, tableNames } from '../protocol/tables.ts';
+import { accountColumn, keyColumns, mayBeShared, tableName, tableNames } from '../protocol/tables.ts';
 import { applicationName } from './connection.ts';
 import { ledgerPublication } from './config.ts';
 
@@ -80,6 +80,8 @@ type Published = {
   readonly is_whole: boolean;
   /** Whether each of its rows is sure to name an account, or none where that is allowed. */
   readonly is_attributed: boolean;
+  /** Whether no two of its rows can have one key. */
+  readonly has_unique_key: boolean;
   /** A generated column that the publication leaves out, as it does by default. */
   readonly generated: string | null;
 };
@@ -109,6 +111,10 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
                       'is_attributed', exists (select from pg_attribute a where a.attrelid = c.oid and not a.attisdropped
                           and a.attname = case c.relname when 'accounts' then 'id' else 'account_id' end
                           and a.atttypid = 'uuid'::regtype and (a.attnotnull or c.relname = any ($3))),
+                      'has_unique_key', exists (select from pg_index i where i.indrelid = c.oid and i.indisunique and i.indisvalid
+                          and i.indpred is null and not exists (select from unnest((i.indkey::int2[])[0:i.indnkeyatts - 1]) as key (attnum)
+                            left join pg_attribute a on a.attrelid = c.oid and a.attnum = key.attnum
+                            where a.attname is null or not $4::jsonb -> c.relname ? a.attname)),
                       'generated', (select min(a.attname) from pg_attribute a where a.attrelid = c.oid
                           and not a.attisdropped and a.attgenerated <> '' and a.attname <> all (t.attnames)))), '[]'::json)
                from pg_publication_tables t
@@ -126,7 +132,7 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
             (select coalesce(json_agg(distinct r.prrelid::regclass::text), '[]'::json)
                from pg_publication_rel r join pg_publication p on p.oid = r.prpubid
               where p.pubname in ($1, $2) and row_security_active(r.prrelid)) as hidden`,
-    [publication, ledgerPublication, tableNames.filter(mayBeShared)],
+    [publication, ledgerPublication, tableNames.filter(mayBeShared), JSON.stringify(keyColumns)],
   );
   const [facts] = result.rows;
   if (facts === undefined) throw new PreflightError(['The server answered no settings: connect to Postgres itself.']);
@@ -250,6 +256,12 @@ function tableProblems(table: Published, { role, version }: Facts, publication: 
   }
   const ours = v.safeParse(tableName, table.name);
   if (ours.success && !table.is_attributed) problems.push(unattributed(table.name, accountColumn(ours.output)));
+  if (ours.success && !table.has_unique_key) {
+    const key = keyColumns[ours.output].join(', ');
+    problems.push(
+      `Two rows of ${table.name} may have one key, and only one of them would count: delete one of each pair, then run \`alter table ${table.name} add primary key (${key})\`.`,
+    );
+  }
   if (!table.may_read) {
     problems.push(`The role ${role} may not read ${table.name}: run \`grant select on ${table.name} to ${role}\`.`);
   }

@@ -47,6 +47,23 @@ test('[P1.72] [LAB-21] a rewrite of a column while the stream is read delivers t
   expect(worker.violations).toEqual([]);
 });
 
+test('[P2.200] a primary key that was away delivers the accounts with such rows anew, since two of them may have had one key', async () => {
+  const all = await startAll(server, closers);
+  const { database, worker, replicator } = all;
+  const account = await createAccount(database);
+  await addActor(all, account);
+  await untilRecorded(database, account);
+  await database.untilTrue('select columns is not null from drawbridge.streams');
+  await database.query(
+    'alter table actors drop constraint actors_pkey cascade; alter table actors add primary key (id)',
+  );
+
+  await worker.until('the snapshot', () => worker.accounts.get(account)?.snapshots === 1);
+
+  expect(await replicator.event('columns_altered')).toMatchObject({ tables: 'actors', accounts: 1 });
+  expect(worker.violations).toEqual([]);
+});
+
 test('[P1.73] a rewrite while no replicator runs is noticed at the start, and done again by the next where one dies on the way', async () => {
   const all = await startAll(server, closers);
   const { database, worker, replicator, restart } = all;

@@ -102,6 +102,14 @@ test.each([
     ['alter table flows alter column account_id set not null'],
   ],
   [
+    'no key',
+    'alter table policies drop constraint policies_pkey; alter table resource_connections drop constraint resource_connections_pkey',
+    [
+      'alter table resource_connections add primary key (resource_id, gateway_group_id)',
+      'alter table policies add primary key (id)',
+    ],
+  ],
+  [
     'row security',
     'alter table policies enable row level security; alter table flows enable row level security',
     ['alter table flows disable row level security', 'alter role drawbridge_replicator bypassrls'],
