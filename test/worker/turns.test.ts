@@ -1,6 +1,6 @@
 // How many flushes are at Postgres at once.
 import { expect, test } from 'vitest';
-import { turnMsMax, Turns, turnsMax } from '../../worker/write-back/turns.ts';
+import { lookAgainMs, turnMsMax, Turns, turnsMax } from '../../worker/write-back/turns.ts';
 
 test('[P15.210] so many flushes are at Postgres at once, and as many more as have ended', () => {
   const turns = new Turns();
@@ -20,4 +20,10 @@ test('[P15.211] a flush that was cut off keeps its turn no longer than one may t
   // What it gives back after all is nobody else's.
   for (const end of ends) end?.();
   expect(Array.from({ length: turnsMax }, () => turns.take(turnMsMax)).filter((turn) => turn === null)).toHaveLength(1);
+});
+
+test('[P15.212] however many wait, together they look for a turn some hundred times a second, and each every three seconds at least', () => {
+  for (const waiting of [1, 16, 100, 600]) expect((waiting * 1000) / lookAgainMs(waiting, 0.5)).toBeLessThan(400);
+  expect(lookAgainMs(1, 0.5)).toBeLessThan(60);
+  expect(lookAgainMs(1_000_000, 1)).toBeLessThanOrEqual(3000);
 });

@@ -11,7 +11,7 @@ import { written as writtenSchema } from '../../protocol/write-back.ts';
 import { accountId } from '../../protocol/ids.ts';
 import { ingestKeys } from '../env.ts';
 import { steeringText } from '../../protocol/steering.ts';
-import { Turns } from './turns.ts';
+import { lookAgainMs, Turns } from './turns.ts';
 import * as log from '../log.ts';
 import type {
   Batch,
@@ -28,9 +28,8 @@ import type { Steering } from '../../protocol/steering.ts';
 
 const connectMsMax = 5000;
 const queryMsMax = 15_000;
-/** How long who writes waits for others before it is put off, milliseconds, and how often it looks. */
+/** How long who writes waits for others before it is put off, milliseconds. */
 const turnWaitMsMax = 10_000;
-const turnPollMs = 50;
 
 export class WriteBack extends WorkerEntrypoint<Env> {
   /** Writes one batch, part by part. Never throws: says in one sentence when the database does not answer. */
@@ -66,6 +65,7 @@ export class WriteBack extends WorkerEntrypoint<Env> {
 }
 
 const turns = new Turns();
+let waiting = 0;
 
 /** What `act` gives, once it is its turn; says in one sentence what it threw, or that no turn came. */
 async function inTurn<T>(act: () => Promise<T>): Promise<T | { readonly problem: string }> {
@@ -83,10 +83,15 @@ async function inTurn<T>(act: () => Promise<T>): Promise<T | { readonly problem:
 /** Waits for a turn, a bounded time; null when none came. */
 async function untilTurn(): Promise<(() => void) | null> {
   const giveUpAt = Date.now() + turnWaitMsMax;
-  for (;;) {
-    const end = turns.take(Date.now());
-    if (end !== null || Date.now() >= giveUpAt) return end;
-    await new Promise((resolve) => void setTimeout(resolve, turnPollMs * (0.5 + Math.random())));
+  waiting += 1;
+  try {
+    for (;;) {
+      const end = turns.take(Date.now());
+      if (end !== null || Date.now() >= giveUpAt) return end;
+      await new Promise((resolve) => void setTimeout(resolve, lookAgainMs(waiting, Math.random())));
+    }
+  } finally {
+    waiting -= 1;
   }
 }
 
