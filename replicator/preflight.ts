@@ -56,6 +56,7 @@ type Facts = {
   readonly role: string;
   readonly is_standby: boolean;
   readonly wal_level: string;
+  readonly server_encoding: string;
   readonly wal_sender_timeout_ms: number;
   readonly synchronous_standby_names: string;
   readonly may_replicate: boolean;
@@ -92,6 +93,7 @@ async function readFacts(client: ClientBase, publication: string): Promise<Facts
             current_user::text as role,
             pg_is_in_recovery() as is_standby,
             current_setting('wal_level') as wal_level,
+            current_setting('server_encoding') as server_encoding,
             (select setting::int from pg_settings where name = 'wal_sender_timeout') as wal_sender_timeout_ms,
             current_setting('synchronous_standby_names') as synchronous_standby_names,
             has_database_privilege(current_database(), 'temporary') as may_make_temporary,
@@ -150,6 +152,11 @@ function serverProblems(facts: Facts): readonly string[] {
   if (facts.wal_level !== 'logical') {
     problems.push(
       `wal_level is ${facts.wal_level} and must be logical: run \`alter system set wal_level = logical\` and restart Postgres.`,
+    );
+  }
+  if (facts.server_encoding !== 'UTF8') {
+    problems.push(
+      `The database's encoding is ${facts.server_encoding}, in which a text may stand that cannot be sent and would stop the stream: move to a database created with \`encoding 'UTF8' template template0\`.`,
     );
   }
   if (!facts.may_replicate) {

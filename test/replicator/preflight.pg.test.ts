@@ -4,6 +4,7 @@ import { once } from 'node:events';
 import { createServer } from 'node:net';
 import pg from 'pg';
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { migrate } from '../../dev/migrate.ts';
 import { parseConfig } from '../../replicator/config.ts';
 import { Counters } from '../../replicator/metrics.ts';
 import { preflight, PreflightError } from '../../replicator/preflight.ts';
@@ -132,6 +133,19 @@ test.each([
 
   expect(problems).toHaveLength(fixes.length);
   for (const [index, fix] of fixes.entries()) expect(problems[index]).toContain(fix);
+});
+
+test('[P5.205] a database in another encoding than UTF8 is named with its fix', async () => {
+  const database = await server.createDatabase();
+  await database.query(`create database ascii encoding 'SQL_ASCII' locale 'C' template template0`);
+  const inAscii = (url: string) => Object.assign(new URL(url), { pathname: '/ascii' }).href;
+  await migrate(inAscii(database.ownerUrl));
+
+  const problems = await problemsOf({ ...database, replicatorUrl: inAscii(database.replicatorUrl) });
+
+  expect(problems).toHaveLength(1);
+  expect(problems[0]).toContain(`encoding is SQL_ASCII`);
+  expect(problems[0]).toContain(`encoding 'UTF8' template template0`);
 });
 
 test('[P15.90] [LAB-18b] with its fix carried out a generated column hinders no update, and the stream is read', async () => {
