@@ -131,7 +131,7 @@ export type Welcome = v.InferOutput<typeof welcome>;
 /** What an object of version 1, which sends none, is taken to have said. */
 export const noWelcome: Welcome = { version: 1, redialMs: 1000 };
 
-/** The window for an object with this many sockets: 556 dials a second, between 1 and 20 seconds (docs/decisions/0041). */
+/** The window for an object with this many sockets: 556 dials a second, between 1 and 20 seconds (docs/decisions/0033). */
 export function redialMsFor(sockets: number): number {
   return Math.min(20_000, Math.max(1000, sockets * 1.8));
 }

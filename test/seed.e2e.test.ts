@@ -161,7 +161,7 @@ describe('whatever is edited, however, whatever runs meanwhile', () => {
   });
   const open = async (slug: string) => await openFlow({ system: outage.system, db, stop: outage.stop }, slug);
 
-  test('[P3.201] [seed-1] a policy that moves from a resource to another and back, and again, is told event by event, in the order of the commits', async () => {
+  test('[P3.23] [seed-1] a policy that moves from a resource to another and back, and again, is told event by event, in the order of the commits', async () => {
     const { account, client, gateway } = await open('moved');
     const { accountId, clientId, policyId, resourceId: a, siteId } = account;
     const b = await createResource(db, accountId, siteId, 'Other');
@@ -180,7 +180,7 @@ describe('whatever is edited, however, whatever runs meanwhile', () => {
     expect(await toldOf(gateway.device, ofGateway)).toEqual([`reject_access ${clientId} ${a}`]);
   });
 
-  test('[P3.202] [seed-3] 10,000 memberships that come in one transaction and go in another cost no query, and each device one message each', async () => {
+  test('[P3.24] [seed-3] 10,000 memberships that come in one transaction and go in another cost no query, and each device one message each', async () => {
     const bulk = await createLargeAccount(outage, 'bulk', { clients: 10, resources: 0 });
     const { accountId, siteId } = bulk;
     const shared = await createResource(db, accountId, siteId, 'Shared');
@@ -226,7 +226,7 @@ describe('whatever is edited, however, whatever runs meanwhile', () => {
     );
   });
 
-  test('[P3.203] [seed-7] an edit by hand, a migration that rewrites a column, a row deleted and made again, and one transaction over 1,000 accounts reach the devices', async () => {
+  test('[P3.25] [seed-7] an edit by hand, a migration that rewrites a column, a row deleted and made again, and one transaction over 1,000 accounts reach the devices', async () => {
     const { account, client, gateway } = await open('hand');
     const { accountId, clientId, groupId, policyId, resourceId } = account;
     const told = async (what: string, from: number) =>
@@ -264,7 +264,7 @@ describe('whatever is edited, however, whatever runs meanwhile', () => {
     expect(client.device.failures).toEqual([]);
   }, 120_000);
 
-  test('[P1.202] [seed-4] replicator and worker replaced in the middle of changes lose none: the log has each once, in order, and the device that returns the last', async () => {
+  test('[P1.93] [seed-4] replicator and worker replaced in the middle of changes lose none: the log has each once, in order, and the device that returns the last', async () => {
     const { account } = await open('deploy');
     const { accountId, resourceId } = account;
     const deploy = { isOver: false };

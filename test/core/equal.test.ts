@@ -25,13 +25,13 @@ const values: readonly unknown[] = [
   { a: { b: [{ protocol: 'tcp', ports: ['81'] }] } },
 ];
 
-test('[P1.221] two values are the same exactly where they print the same', () => {
+test('[P1.95] two values are the same exactly where they print the same', () => {
   for (const a of values) {
     for (const b of values) expect(isEqual(a, structuredClone(b))).toBe(JSON.stringify(a) === JSON.stringify(b));
   }
 });
 
-test('[P1.221] a time without end is no time that has no value', () => {
+test('[P1.95] a time without end is no time that has no value', () => {
   expect(isEqual({ at: Infinity }, { at: Infinity })).toBe(true);
   expect(isEqual({ at: Infinity }, { at: null })).toBe(false);
   expect(isEqual({ at: Infinity }, { at: -Infinity })).toBe(false);

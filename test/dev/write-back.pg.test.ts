@@ -171,7 +171,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
-  test('[P7.204] a session that a list names which arrives after a later one is written as over, unless the later one knew it', async () => {
+  test('[P7.57] a session that a list names which arrives after a later one is written as over, unless the later one knew it', async () => {
     const session = (n: number) => ({
       id: id('ses', n),
       device_id: id('cli'),

@@ -96,7 +96,7 @@ describe('snapshots in parts', () => {
   );
 
   test.each(cases.map((only, n) => ({ ...only, n })))(
-    '[P1.200] a snapshot that is interrupted right $point by $how leaves the object with the rows of the tables, its devices with what they may reach, and no flow cut',
+    '[P1.91] a snapshot that is interrupted right $point by $how leaves the object with the rows of the tables, its devices with what they may reach, and no flow cut',
     async ({ point, text, how, n }) => {
       const account = must(chaos.watched[n % chaos.watched.length], 'a watched account');
       const load = startLoad({ url: chaos.url, seed: n, writers: 2, accounts: [account], edits: accessEdits });

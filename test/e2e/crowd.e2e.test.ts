@@ -35,7 +35,7 @@ afterAll(async () => {
   await outage.stop();
 });
 
-test('[P4.200] of 1,000 devices that connect to one account at once each is told exactly what its rows say, and Postgres is asked nothing', async () => {
+test('[P4.38] of 1,000 devices that connect to one account at once each is told exactly what its rows say, and Postgres is asked nothing', async () => {
   const inits = await initsOf(db, crowd);
   const mark = outage.mark();
   const waiting = [...crowd.gateways, ...crowd.clients].toSorted((a, b) => (a.id < b.id ? -1 : 1));
@@ -56,7 +56,7 @@ test('[P4.200] of 1,000 devices that connect to one account at once each is told
   expect(expectOnlyWrites(mark)).toBeGreaterThan(0);
 });
 
-test('[P4.201] of the flows that they ask for at once exactly those are granted that their rows allow', async () => {
+test('[P4.39] of the flows that they ask for at once exactly those are granted that their rows allow', async () => {
   const mark = outage.mark();
   const access = await accessOf(db, crowd, crowd.clients.slice(0, askers));
   const expected = [...access.values()].flat();
@@ -82,7 +82,7 @@ test('[P4.201] of the flows that they ask for at once exactly those are granted 
   expect(expectOnlyWrites(mark)).toBeGreaterThan(0);
 });
 
-test('[P4.202] a change of one policy is told to exactly those of them whom it concerns', async () => {
+test('[P4.40] a change of one policy is told to exactly those of them whom it concerns', async () => {
   const before = await accessOf(db, crowd, crowd.clients);
   const allDevices = devices();
   await Promise.all(allDevices.map(settled));

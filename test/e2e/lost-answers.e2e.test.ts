@@ -39,7 +39,7 @@ afterAll(async () => {
 
 // The first of a flush and the last: with it the answer to all of it is lost, as the object sees it.
 test.each(['write_devices', 'write_sessions'])(
-  '[P7.200] what a flush has committed is one row each when its answer is lost, and its states follow in order: %s',
+  '[P7.53] what a flush has committed is one row each when its answer is lost, and its states follow in order: %s',
   async (part) => {
     const { account, gateway } = await prepare();
     const met = proxy.meet(part, 'after');
@@ -59,7 +59,7 @@ test.each(['write_devices', 'write_sessions'])(
   },
 );
 
-test('[P7.201] a worker that is killed before it hears that a flush was committed writes nothing twice', async () => {
+test('[P7.54] a worker that is killed before it hears that a flush was committed writes nothing twice', async () => {
   const { account } = await prepare();
   const met = proxy.meet('write_flows', 'after');
   const client = await connectNewcomer(account);
@@ -78,7 +78,7 @@ test('[P7.201] a worker that is killed before it hears that a flush was committe
 });
 
 test.each(['write_flows', 'write_sessions'])(
-  '[P7.202] a write of a killed worker that arrives after those of the next one opens nothing: %s',
+  '[P7.55] a write of a killed worker that arrives after those of the next one opens nothing: %s',
   async (part) => {
     const { account } = await prepare();
     const held = proxy.hold(part, sync);
@@ -102,7 +102,7 @@ test.each(['write_flows', 'write_sessions'])(
   },
 );
 
-test('[P7.203] a grant whose worker is killed before its gateway hears of it, or answers, is announced again, and its row is one', async () => {
+test('[P7.56] a grant whose worker is killed before its gateway hears of it, or answers, is announced again, and its row is one', async () => {
   for (const isHeard of [false, true]) {
     const account = await createFirstAccount(db, outage.system.tokenKeys, slug());
     const way = await startTcpProxy(() => Number(new URL(outage.system.workerUrl).port));

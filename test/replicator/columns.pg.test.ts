@@ -47,7 +47,7 @@ test('[P1.72] [LAB-21] a rewrite of a column while the stream is read delivers t
   expect(worker.violations).toEqual([]);
 });
 
-test('[P2.200] a primary key that was away delivers the accounts with such rows anew, since two of them may have had one key', async () => {
+test('[P2.44] a primary key that was away delivers the accounts with such rows anew, since two of them may have had one key', async () => {
   const all = await startAll(server, closers);
   const { database, worker, replicator } = all;
   const account = await createAccount(database);

@@ -85,7 +85,7 @@ test('[P5.91] a row that names no account stops the reader with its fix, and onc
   expect(worker.violations).toEqual([]);
 });
 
-test('[P5.201] rows that row security hides are in no snapshot that an object is given: the reader stops with the fix, and goes on once mended', async () => {
+test('[P5.96] rows that row security hides are in no snapshot that an object is given: the reader stops with the fix, and goes on once mended', async () => {
   const { database, worker, replicator } = await startAll(server, closers);
   const account = await createAccount(database);
   await database.query(`insert into actors (account_id, type, name) values ($1, 'account_user', 'one')`, [account]);

@@ -26,33 +26,30 @@ test.each([
       await dropSlot(database);
     },
   ],
-])(
-  '[P12.200] an account that is deleted while no replicator runs is ended where it lived: %s',
-  async (_, meanwhile) => {
-    const all = await startAll(server, closers);
-    const { database, worker } = all;
-    const { rows } = await database.query(
-      `insert into accounts (name, region) values ('at home', 'eu') returning id::text`,
-    );
-    const account = String(rows[0]?.['id']);
-    await untilRecorded(database, account);
-    await all.replicator.kill('SIGKILL');
-    await database.untilTrue('select not active from pg_replication_slots where slot_name = $1', [database.name]);
-    await database.query(`insert into actors (account_id, type, name) values ($1, 'account_user', 'late')`, [account]);
-    await database.query('delete from accounts where id = $1', [account]);
-    await meanwhile(database);
-    worker.forget();
+])('[P12.42] an account that is deleted while no replicator runs is ended where it lived: %s', async (_, meanwhile) => {
+  const all = await startAll(server, closers);
+  const { database, worker } = all;
+  const { rows } = await database.query(
+    `insert into accounts (name, region) values ('at home', 'eu') returning id::text`,
+  );
+  const account = String(rows[0]?.['id']);
+  await untilRecorded(database, account);
+  await all.replicator.kill('SIGKILL');
+  await database.untilTrue('select not active from pg_replication_slots where slot_name = $1', [database.name]);
+  await database.query(`insert into actors (account_id, type, name) values ($1, 'account_user', 'late')`, [account]);
+  await database.query('delete from accounts where id = $1', [account]);
+  await meanwhile(database);
+  worker.forget();
 
-    await all.restart();
+  await all.restart();
 
-    await worker.until('its end', () => worker.accounts.get(account)?.rows.size === 0);
-    const places = worker.deliveries.filter((given) => given.account === account).map(({ place }) => place);
-    expect(new Set(places)).toEqual(new Set(['eu']));
-    expect(worker.violations).toEqual([]);
-  },
-);
+  await worker.until('its end', () => worker.accounts.get(account)?.rows.size === 0);
+  const places = worker.deliveries.filter((given) => given.account === account).map(({ place }) => place);
+  expect(new Set(places)).toEqual(new Set(['eu']));
+  expect(worker.violations).toEqual([]);
+});
 
-test('[P12.201] an account that returns after its deletion cannot enter or leave a jurisdiction', async () => {
+test('[P12.43] an account that returns after its deletion cannot enter or leave a jurisdiction', async () => {
   const { database } = await startAll(server, closers);
   const { rows } = await database.query(
     `insert into accounts (name, region) values ('at home', 'eu'), ('anywhere', 'weur') returning id::text`,

@@ -135,7 +135,7 @@ test.each([
   for (const [index, fix] of fixes.entries()) expect(problems[index]).toContain(fix);
 });
 
-test('[P5.205] a database in another encoding than UTF8 is named with its fix', async () => {
+test('[P5.100] a database in another encoding than UTF8 is named with its fix', async () => {
   const database = await server.createDatabase();
   await database.query(`create database ascii encoding 'SQL_ASCII' locale 'C' template template0`);
   const inAscii = (url: string) => Object.assign(new URL(url), { pathname: '/ascii' }).href;

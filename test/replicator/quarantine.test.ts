@@ -55,7 +55,7 @@ test('[P5.52] an unchanged value is filled from the old row as it was, and each 
   });
 });
 
-test('[P5.202] a text too long to be one of the runtime is marked unread, and what comes in no row is empty', () => {
+test('[P5.97] a text too long to be one of the runtime is marked unread, and what comes in no row is empty', () => {
   const { decode } = createDecoder();
   decode(
     bytes.relation(1, 'policies', [

@@ -40,7 +40,7 @@ test('[P1.35] a signed request delivers the account, or every one, by snapshot a
   expect(all.worker.violations).toEqual([]);
 });
 
-test('[P5.203] a row with texts too long to be read is the same by snapshot as by stream', async () => {
+test('[P5.98] a row with texts too long to be read is the same by snapshot as by stream', async () => {
   const all = await startAll(server, closers);
   const { rows } = await all.database.query(
     `insert into accounts (name, slug, disabled_reason, features)

@@ -32,7 +32,7 @@ test('[P1.49] of several subjects the last that act_as named counts, else the fi
   ).toBe(null);
 });
 
-test('[P5.200] what a session says of itself that jsonb cannot store is nothing, and is counted', () => {
+test('[P5.95] what a session says of itself that jsonb cannot store is nothing, and is counted', () => {
   const unstorable = ['a\0b', '\ud800', 'x\udc00y'];
   const listener = heard([
     ...unstorable.map((role) => of({ ...session, role })),

@@ -94,7 +94,7 @@ test('[P5.1][LAB-F1] a message that cannot be handled ends the connection, and n
   expect(await database.confirmed()).toBe(before);
 });
 
-test('[P5.204] a change that the server cannot send for its size is a stop that an epoch behind it passes', async () => {
+test('[P5.99] a change that the server cannot send for its size is a stop that an epoch behind it passes', async () => {
   const database = await createSlot();
   // A filter that fails as such a change does, which needs no gigabyte.
   await database.query('alter publication drawbridge set table accounts where (length(repeat(name, 2000000000)) > 0)');

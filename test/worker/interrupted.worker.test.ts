@@ -22,7 +22,7 @@ afterEach(async () => await reset());
 
 const sleep = async () => await evictDurableObject(account());
 
-test('[P3.200] a snapshot in parts whose object falls asleep or is reset after each of them, and loses each answer, takes effect once, and the devices go on meanwhile', async () => {
+test('[P3.22] a snapshot in parts whose object falls asleep or is reset after each of them, and loses each answer, takes effect once, and the devices go on meanwhile', async () => {
   await account().deliver(snapshotDelivery(100));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');
@@ -96,7 +96,7 @@ async function until(device: Device, event: string, skipped: string[]) {
   }
 }
 
-test('[P1.201] a stale object that sleeps is woken by its own alarm to ask for its snapshot, and asks again until that comes', async () => {
+test('[P1.92] a stale object that sleeps is woken by its own alarm to ask for its snapshot, and asks again until that comes', async () => {
   await becomeStale();
   const first = await alarmOf();
   const [least, most] = [aloneMs.least, aloneMs.least + aloneMs.spread];
@@ -124,7 +124,7 @@ test('[P1.201] a stale object that sleeps is woken by its own alarm to ask for i
   await untilNextAlarm(0);
 });
 
-test('[P14.210] an object that is woken by a question keeps its alarm, whatever else is due later', async () => {
+test('[P14.35] an object that is woken by a question keeps its alarm, whatever else is due later', async () => {
   await becomeStale();
   const before = await alarmOf();
   await runInDurableObject(account(), (_, { storage: { sql } }) => {

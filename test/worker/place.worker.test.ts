@@ -40,7 +40,7 @@ test('[P12.27] the place travels in tokens and in deliveries, and asking for a j
   expect((await dial('client')).status).toBe(101);
 });
 
-test('[P12.202] the register keeps where an object is made, and a connection says nothing of that', async () => {
+test('[P12.44] the register keeps where an object is made, and a connection says nothing of that', async () => {
   const stream = env.STREAM.getByName(streamObjectName);
   const first = { ...snapshotDelivery(100), place: 'eu' };
   const { account } = first;
