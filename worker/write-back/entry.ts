@@ -65,7 +65,6 @@ export class WriteBack extends WorkerEntrypoint<Env> {
 }
 
 const turns = new Turns();
-let waiting = 0;
 
 /** What `act` gives, once it is its turn; says in one sentence what it threw, or that no turn came. */
 async function inTurn<T>(act: () => Promise<T>): Promise<T | { readonly problem: string }> {
@@ -83,15 +82,15 @@ async function inTurn<T>(act: () => Promise<T>): Promise<T | { readonly problem:
 /** Waits for a turn, a bounded time; null when none came. */
 async function untilTurn(): Promise<(() => void) | null> {
   const giveUpAt = Date.now() + turnWaitMsMax;
-  waiting += 1;
+  const stopWaiting = turns.wait(Date.now());
   try {
     for (;;) {
       const end = turns.take(Date.now());
       if (end !== null || Date.now() >= giveUpAt) return end;
-      await new Promise((resolve) => void setTimeout(resolve, lookAgainMs(waiting, Math.random())));
+      await new Promise((resolve) => void setTimeout(resolve, lookAgainMs(turns.waiting(Date.now()), Math.random())));
     }
   } finally {
-    waiting -= 1;
+    stopWaiting();
   }
 }
 

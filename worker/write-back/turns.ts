@@ -3,12 +3,12 @@
 // server has, the replicator's among them, and fail for want of one.
 //
 // Who finds no turn looks again later: a promise that another invocation resolves would be lost with that. A turn that is not given
-// back, as when its invocation was cut off, ends by itself.
+// back, and a wait that is not ended, as when the invocation was cut off, ends by itself.
 
 /** Flushes at once. */
 export const turnsMax = 16;
 
-/** No flush takes longer, milliseconds. */
+/** After this time the account has given a flush up, and its turn is another's, though Postgres may still be at it; milliseconds. */
 export const turnMsMax = 30_000;
 
 const lookMs = { least: 50, most: 2000 } as const;
@@ -18,15 +18,36 @@ export function lookAgainMs(waiting: number, random: number): number {
   return Math.min(lookMs.most, lookMs.least * (1 + waiting / turnsMax)) * (0.5 + random);
 }
 
-export class Turns {
-  readonly #taken = new Set<{ readonly at: number }>();
+type Since = { readonly at: number };
 
-  /** Takes a turn and returns how to give it back; null while there is none. `now`: milliseconds, on any clock. */
+/** All times are milliseconds, on any clock. */
+export class Turns {
+  readonly #taken = new Set<Since>();
+  readonly #waiting = new Set<Since>();
+
+  /** Takes a turn and returns how to give it back; null while there is none. */
   take(now: number): (() => void) | null {
-    for (const turn of this.#taken) if (now - turn.at >= turnMsMax) this.#taken.delete(turn);
-    if (this.#taken.size >= turnsMax) return null;
-    const turn = { at: now };
-    this.#taken.add(turn);
-    return () => void this.#taken.delete(turn);
+    return countOf(this.#taken, now) < turnsMax ? added(this.#taken, now) : null;
   }
+
+  /** Begins to wait and returns how to end that. */
+  wait(now: number): () => void {
+    return added(this.#waiting, now);
+  }
+
+  /** How many wait. */
+  waiting(now: number): number {
+    return countOf(this.#waiting, now);
+  }
+}
+
+function added(set: Set<Since>, at: number): () => void {
+  const entry = { at };
+  set.add(entry);
+  return () => void set.delete(entry);
+}
+
+function countOf(set: Set<Since>, now: number): number {
+  for (const entry of set) if (now - entry.at >= turnMsMax) set.delete(entry);
+  return set.size;
 }
