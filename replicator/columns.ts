@@ -65,7 +65,8 @@ export class ColumnWatch {
 
 /**
  * The columns of every table of the publications, whose names are the parameter `names`: an altered column gives another text,
- * also one of the same type, and so does a primary key that was away, when two rows may have had one key. Of the ledger those are read that say which flows are live; an object knows no more of it.
+ * also one of the same type, and so does a primary key that was away, when two rows may have had one key. Of the ledger those are
+ * read that say which flows are live; an object knows no more of it.
  */
 export function publishedColumns(names: string): string {
   return `select coalesce(jsonb_object_agg(name, line), '{}') from (

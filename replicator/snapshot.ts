@@ -136,7 +136,8 @@ function bytesOf(row: TextRow): number {
 
 type Column = {
   readonly decode: (text: string) => WireValue;
-  /** A text of it has no bound. */ readonly isLong: boolean;
+  /** A text of it has no bound. */
+  readonly isLong: boolean;
 };
 type Columns = ReadonlyMap<string, Column>;
 

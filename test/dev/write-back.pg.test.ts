@@ -35,6 +35,16 @@ const end = {
   told_at: '2026-01-01T12:00:00Z',
 };
 
+/** A session that began at its number's revision. */
+const session = (n: number) => ({
+  id: id('ses', n),
+  device_id: id('cli'),
+  token_id: id('tok'),
+  public_key: 'key',
+  connected_at: '2026-01-01T00:00:00Z',
+  revision: n,
+});
+
 describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (version) => {
   let server: RunningPostgres;
   let db: Client;
@@ -141,14 +151,6 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
   });
 
   test('[P7.31] sessions that are not on the list are over, but for those that began after it was made', async () => {
-    const session = (n: number) => ({
-      id: id('ses', n),
-      device_id: id('cli'),
-      token_id: id('tok'),
-      public_key: 'key',
-      connected_at: '2026-01-01T00:00:00Z',
-      revision: n,
-    });
     const write = async (began: readonly number[], alive: readonly number[], asOf: number) =>
       await call(
         'write_sessions',
@@ -172,14 +174,6 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
   });
 
   test('[P7.57] a session that a list names which arrives after a later one is written as over, unless the later one knew it', async () => {
-    const session = (n: number) => ({
-      id: id('ses', n),
-      device_id: id('cli'),
-      token_id: id('tok'),
-      public_key: 'key',
-      connected_at: '2026-01-01T00:00:00Z',
-      revision: n,
-    });
     const both = JSON.stringify([session(1), session(2)]);
     const ids = [id('ses', 1), id('ses', 2)];
     await call('write_sessions', acme, JSON.stringify([session(2)]), '[]', ids.slice(1), 3);

@@ -7,17 +7,16 @@ import { createDecoder } from '../../replicator/decode.ts';
 import { decoderOf } from '../../replicator/value.ts';
 import * as bytes from './messages.ts';
 
+const policies = bytes.relation(1, 'policies', [
+  ['id', 2950],
+  ['conditions', 3807],
+  ['description', 25],
+]);
 const mark = [false, 'unreadable', expect.any(String)];
 
 test('[P5.51] a value that is not of its type is marked, and the stream goes on', () => {
   const { decode } = createDecoder();
-  decode(
-    bytes.relation(1, 'policies', [
-      ['id', 2950],
-      ['conditions', 3807],
-      ['description', 25],
-    ]),
-  );
+  decode(policies);
 
   expect(decode(bytes.insert(1, ['x', '{broken', 'kept']))).toMatchObject({
     new: { id: 'x', conditions: mark, description: 'kept' },
@@ -57,13 +56,7 @@ test('[P5.52] an unchanged value is filled from the old row as it was, and each 
 
 test('[P5.97] a text too long to be one of the runtime is marked unread, and what comes in no row is empty', () => {
   const { decode } = createDecoder();
-  decode(
-    bytes.relation(1, 'policies', [
-      ['id', 2950],
-      ['conditions', 3807],
-      ['description', 25],
-    ]),
-  );
+  decode(policies);
   const long = 'x'.repeat(textBytesMax + 1);
 
   expect(decode(bytes.insert(1, ['x', long, 'kept']))).toMatchObject({
