@@ -18,15 +18,20 @@ const generations: readonly Generation[] = ['A', 'C', 'B'];
 const pairs = generations.flatMap((client) => generations.map((gateway) => [client, gateway] as const));
 
 let running: TestSystem;
+let db: pg.Pool;
 const accounts = new Map<string, FirstAccount>();
 beforeAll(async () => {
   running = await startTestSystem();
+  db = new pg.Pool({ connectionString: running.system.databaseUrl });
   for (const pair of pairs) {
     const slug = `pair_${pair.join('_')}`.toLowerCase();
     accounts.set(pair.join(), await createFirstAccount(running.db, running.system.tokenKeys, slug));
   }
 });
-afterAll(async () => await running.stop());
+afterAll(async () => {
+  await db.end();
+  await running.stop();
+});
 
 /** How long a token lives whose flows are to be renewed soon: in the last quarter of that, once it lives on. */
 const tokenSeconds = 12;
@@ -42,8 +47,6 @@ test.concurrent.each(pairs)(
   '[P10.22] a client of %s and a gateway of %s: flow, another start of the relay, renewal, reconnects, revocation, return',
   async (clientOf, gatewayOf) => {
     const account = must(accounts.get([clientOf, gatewayOf].join()), 'the account of the pair');
-    const db = new pg.Client({ connectionString: running.system.databaseUrl });
-    await db.connect();
     const url = running.system.workerUrl;
     const at = { url, ipv4: '192.0.2.7', ipv6: '2001:db8::7', ...account.relay };
     const relay = await startRelay({ ...at, generation: clientOf });
@@ -53,12 +56,12 @@ test.concurrent.each(pairs)(
     const client = await startClient(asClient);
     expect([client.relays.size]).toEqual([1]);
 
-    await setTokenExpiry(db, account, `now() + interval '${tokenSeconds} seconds'`);
+    await setTokenExpiry(account, `now() + interval '${tokenSeconds} seconds'`);
     const asked = gateway.device.frames.length;
     expect(isGranted(await client.createFlow(account.resourceId))).toBe(true);
     await gateway.device.waitFor("the client's candidates", isEvent('ice_candidates'));
     await client.device.waitFor("the gateway's candidates", ({ event }) => event.endsWith('ice_candidates'));
-    await setTokenExpiry(db, account, 'null');
+    await setTokenExpiry(account, 'null');
 
     const again = await startRelay({ ...at, generation: gatewayOf });
     await relay.device.closed;
@@ -90,12 +93,11 @@ test.concurrent.each(pairs)(
     const devices = [relay, again, gateway, client, rejoined, redialed, returned].map(({ device }) => device);
     expect(devices.flatMap(({ failures }) => failures)).toEqual([]);
     for (const device of devices) device.close();
-    await db.end();
   },
 );
 
 /** Sets it for the account's client, and returns once the edge knows. */
-async function setTokenExpiry(db: pg.Client, { accountId }: FirstAccount, expiry: string): Promise<void> {
+async function setTokenExpiry({ accountId }: FirstAccount, expiry: string): Promise<void> {
   await db.query(`update tokens set expires_at = ${expiry} where account_id = $1 and type = 'client'`, [accountId]);
   await untilApplied(db);
 }

@@ -11,6 +11,8 @@ import { must } from '../../protocol/assert.ts';
 import { startOutage, type Outage } from '../support/outage.ts';
 import { startTcpProxy, type TcpProxy } from '../support/tcp-proxy.ts';
 import { isEvent } from '../support/system.ts';
+import type { Generation } from '../../protocol/device/generations.ts';
+import { untilApplied } from '../support/told.ts';
 
 /** The message that ends a statement of the extended protocol, and commits it. */
 const sync = Buffer.from([0x53, 0, 0, 0, 4]);
@@ -130,6 +132,31 @@ test('[P7.56] a grant whose worker is killed before its gateway hears of it, or 
   }
 });
 
+test('[P14.39] what is due by time comes at its time while a write waits for Postgres', async () => {
+  const account = await createFirstAccount(db, outage.system.tokenKeys, slug());
+  const expire = async (at: string) => {
+    await db.query(`update tokens set expires_at = ${at} where account_id = $1 and type = 'client'`, [
+      account.accountId,
+    ]);
+    await untilApplied(db);
+  };
+  // To one of generation A no later expiry can be told, so its access ends then, though the token lives on.
+  const gateway = await connectGateway(account, [], 'A');
+  await expire(`now() + interval '6 seconds'`);
+  const client = await connectNewcomer(account);
+  const met = proxy.meet('write_flows', 'before');
+  expect(isGranted(await client.createFlow(account.resourceId))).toBe(true);
+  await met;
+  await expire('null');
+
+  await gateway.device.waitFor('the reject', isEvent('reject_access'));
+  const { workerUrl, ingestKey } = outage.system;
+  const { writeBack } = await askStatus(workerUrl, ingestKey, { id: account.accountId, place: null });
+  expect(writeBack.failures).toBe(0);
+  proxy.cut();
+  await untilAllWritten(account);
+});
+
 let slugs = 0;
 function slug(): string {
   slugs += 1;
@@ -145,12 +172,16 @@ async function prepare(): Promise<{ readonly account: FirstAccount; readonly gat
 }
 
 /** `known`: resources that the account's newcomer, or its client, may reach by what the gateway was told before. */
-async function connectGateway(account: FirstAccount, known: readonly string[]): Promise<Gateway> {
+async function connectGateway(
+  account: FirstAccount,
+  known: readonly string[],
+  generation: Generation = 'C',
+): Promise<Gateway> {
   const { rows } = await db.query<{ client_id: string }>('select client_id::text from flows where account_id = $1', [
     account.accountId,
   ]);
   const access = new Set(known.flatMap((resource) => rows.map(({ client_id: client }) => `${client}/${resource}`)));
-  return await startGateway({ url: outage.system.workerUrl, ...account.gateway, name: 'Rack 1', access });
+  return await startGateway({ url: outage.system.workerUrl, ...account.gateway, name: 'Rack 1', access, generation });
 }
 
 /** A device that has no row yet: it registers itself. */

@@ -100,6 +100,7 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
         }
         if (isToNear && pair.watch !== null) {
           pair.watch.met();
+          await once(from, 'close');
           return;
         }
         if (!isToNear && watch !== null && chunk.includes(watch.text)) {
@@ -107,6 +108,7 @@ export async function startTcpProxy(target: () => number): Promise<TcpProxy> {
           watch = null;
           if (when === 'before') {
             met();
+            await once(from, 'close');
             return;
           }
         }

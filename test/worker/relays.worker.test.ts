@@ -1,9 +1,11 @@
 // Relays on real sockets: an account's own, and shared ones through the object that stands for no account and the RelayHub.
 import { env } from 'cloudflare:workers';
-import { evictDurableObject, reset, runDurableObjectAlarm } from 'cloudflare:test';
+import { evictDurableObject, reset, runDurableObjectAlarm, runInDurableObject } from 'cloudflare:test';
 import { afterEach, expect, test } from 'vitest';
 import { sharedAccountId } from '../../protocol/ids.ts';
 import { accountObjectName, relayHubObjectName } from '../../worker/env.ts';
+import { HubLink } from '../../worker/account/hub-link.ts';
+import { noEffects } from '../../core/effect.ts';
 import { Device, dial, join, token } from './device.ts';
 import { ids, relayRows, relaySecret, snapshotDelivery, stampSecret, tokenRow } from '../support/world.ts';
 
@@ -103,4 +105,28 @@ test('[P15.85] a relay without an address, or with a wrong port, is refused with
   const relay = new Device(webSocket!);
   relay.send({ topic: 'relay', event: 'phx_join', payload: null, ref: 0 });
   expect(await relay.frame()).toMatchObject({ payload: { status: 'error', response: { reason: 'join crashed' } } });
+});
+
+test('[P15.113] where the shared relays could not be asked for, every step until that is tried again says when it is to be', async () => {
+  await runInDurableObject(hub(), (_, { storage: { sql } }) => void sql.exec('drop table leases'));
+  await runInDurableObject(account(), async (_, context) => {
+    const failed = Promise.withResolvers<void>();
+    const laters: number[] = [];
+    const link = new HubLink(context, env, {
+      onSet: () => failed.reject(new Error('the hub has answered')),
+      onLater(at) {
+        laters.push(at);
+        failed.resolve();
+      },
+    });
+    const unasked = () => {
+      throw new Error('only the object that stands for no account is asked for its relays');
+    };
+    const step = () => link.follow(unasked, { ...noEffects(), isLeaseDue: true });
+    step();
+    await failed.promise;
+    step();
+    step();
+    expect(laters).toEqual([laters[0], laters[0], laters[0]]);
+  });
 });

@@ -24,7 +24,7 @@ import { holdsOf } from '../../core/holds.ts';
 import { accountOf, emptyState, type State } from '../../core/state.ts';
 import { StreamLink } from './stream-link.ts';
 import { flushDueAt } from '../../core/ledger.ts';
-import { flushMsMax, Outbox } from '../write-back/outbox.ts';
+import { Outbox } from '../write-back/outbox.ts';
 import * as link from '../../protocol/link.ts';
 import { explainClient, listAccess } from '../../core/inspect.ts';
 import { HubLink } from './hub-link.ts';
@@ -44,6 +44,7 @@ import { receive } from '../../core/receive.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
 import { resume, step, wakeDueAt } from '../../core/step.ts';
 import { statusOf } from '../../core/status.ts';
+import { Wakeups } from './wakeups.ts';
 import { hashes } from '../hashes.ts';
 import * as log from '../log.ts';
 import type { AccessAnswer, AccessRequest, ExplainAnswer, ExplainRequest } from '../../protocol/explain.ts';
@@ -72,11 +73,11 @@ const silenceMs = { client: 10_000, gateway: 1000, relay: 10_000 } as const sati
 
 export class Account extends DurableObject<Env> {
   #state: State;
-  #alarmAt: number | null = null;
   #failures: { lsn: string; times: number } = { lsn: '', times: 0 };
   readonly #waiters = new Set<() => void>();
   readonly #outbox: Outbox;
   readonly #stream: StreamLink;
+  readonly #wakeups: Wakeups;
   /** When this version of the link first ran here. */
   readonly #since: number;
   readonly #silenceSeenAt = { client: 0, gateway: 0, relay: 0 };
@@ -85,6 +86,11 @@ export class Account extends DurableObject<Env> {
   constructor(ctx: DurableObjectState, env: Env) {
     super(ctx, env);
     migrate(ctx.storage);
+    this.#wakeups = new Wakeups({
+      now: () => Date.now(),
+      setAlarm: (at) => ctx.waitUntil(ctx.storage.setAlarm(at)),
+      onDue: () => this.#tick(),
+    });
     this.#stream = new StreamLink(ctx, env, (input) => {
       this.#run(input);
       for (const wake of this.#waiters) wake();
@@ -93,14 +99,14 @@ export class Account extends DurableObject<Env> {
     ctx.setWebSocketAutoResponse(new WebSocketRequestResponsePair(link.probe, link.probeAnswer));
     this.#hub = new HubLink(ctx, env, {
       onSet: (set, leaseMs) => void this.#run({ type: 'shared-relays', set, leaseMs }),
-      onLater: (at) => this.#wakeAt(at),
+      onLater: (at) => this.#wakeups.wakeAt(at),
     });
     this.#state = this.#load();
     this.#outbox = new Outbox(ctx, { state: () => this.#state, run: (input) => void this.#run(input) });
     const { nextAt } = outdatedSockets(ctx, this.#since, Date.now());
     // What is set here takes the place of an alarm that may have been due before it.
-    if (nextAt !== null || flushDueAt(this.#state) !== null) this.#wakeAt(wakeDueAt(this.#state));
-    this.#wakeAt(nextAt);
+    if (nextAt !== null || flushDueAt(this.#state) !== null) this.#wakeups.wakeAt(wakeDueAt(this.#state));
+    this.#wakeups.wakeAt(nextAt);
   }
 
   /**
@@ -198,9 +204,7 @@ export class Account extends DurableObject<Env> {
 
   /** Resolves when what was due has been written back, or could not be. */
   override async alarm(): Promise<void> {
-    this.#alarmAt = null;
-    this.#tick();
-    await this.#outbox.flush();
+    await this.#wakeups.ring(async () => await this.#outbox.flush());
   }
 
   #tick(): void {
@@ -212,7 +216,7 @@ export class Account extends DurableObject<Env> {
       this.#recycle();
     } catch (cause) {
       log.error('tick_failed', cause);
-      this.#wakeAt(Date.now() + 1000);
+      this.#wakeups.wakeAt(Date.now() + 1000);
     }
   }
 
@@ -312,7 +316,7 @@ export class Account extends DurableObject<Env> {
       closeSocket(socket, 'recycled');
       this.#forget(socket);
     }
-    this.#wakeAt(nextAt);
+    this.#wakeups.wakeAt(nextAt);
   }
 
   #forget(socket: WebSocket): void {
@@ -349,7 +353,8 @@ export class Account extends DurableObject<Env> {
         for (const { event, ...fields } of notes) log.warn(event, fields);
       }
       if (taken.some(({ asksFreshness }) => asksFreshness)) this.#stream.ask(accountOf(this.#state)?.id ?? null);
-      this.#wakeAt(effects.wakeAt);
+      // What is to be written back is looked at again once the alarm that writes has ended.
+      this.#wakeups.wakeAt(this.#wakeups.isRinging() ? this.#state.deadline : effects.wakeAt);
       this.#hub.follow(() => this.#state, effects);
       return effects;
     } catch (cause) {
@@ -375,14 +380,6 @@ export class Account extends DurableObject<Env> {
   #attach(session: AnySession): void {
     const socket = socketOf(this.ctx, session.id);
     if (socket !== null) attach(socket, session);
-  }
-
-  #wakeAt(at: number | null): void {
-    if (at === null || (this.#alarmAt !== null && this.#alarmAt <= at)) return;
-    this.#alarmAt = at;
-    // The alarm that flushes has not ended, and until then no other one comes.
-    if (this.#outbox.isBusy()) setTimeout(() => this.#tick(), Math.min(at - Date.now(), flushMsMax));
-    this.ctx.waitUntil(this.ctx.storage.setAlarm(at));
   }
 
   #load(): State {

@@ -44,7 +44,7 @@ export class HubLink {
 
   /** Asks, one question at a time. */
   async #ask(): Promise<void> {
-    if (this.#isAsking || Date.now() < this.#notBefore) return;
+    if (this.#isAsking || this.#isPutOff()) return;
     this.#isAsking = true;
     try {
       const { set, leaseMs } = await this.#hub().subscribe(this.#ctx.id.toString());
@@ -59,7 +59,7 @@ export class HubLink {
 
   /** Says what the shared relays are, until the hub has heard the latest; after a restart once more. */
   async #say(present: () => SharedRelays): Promise<void> {
-    if (this.#isSaying || Date.now() < this.#notBefore) return;
+    if (this.#isSaying || present().version <= this.#saidVersion || this.#isPutOff()) return;
     this.#isSaying = true;
     try {
       for (let set = present(); set.version > this.#saidVersion; set = present()) {
@@ -72,6 +72,13 @@ export class HubLink {
     } finally {
       this.#isSaying = false;
     }
+  }
+
+  /** Whether it is too early to try again; then the object wakes for that, whatever it is woken for before. */
+  #isPutOff(): boolean {
+    if (Date.now() >= this.#notBefore) return false;
+    this.#events.onLater(this.#notBefore);
+    return true;
   }
 
   #later(): void {

@@ -1,5 +1,5 @@
 // An account's side of write-back: takes what is due from the core and from storage, has it written, and tells the core what
-// became of it. One flush at a time; whatever goes wrong, the same is due again later, and nothing is lost.
+// became of it. Within the account's alarm, hence one flush at a time; whatever goes wrong, the same is due again later, and nothing is lost.
 import { flushDueAt, takeBatch } from '../../core/ledger.ts';
 import { resyncDueAt } from '../../core/resync.ts';
 import { accountOfObject } from '../env.ts';
@@ -10,7 +10,7 @@ import type { Input } from '../../core/input.ts';
 import type { State } from '../../core/state.ts';
 
 /** A flush that has not been answered after this long counts as failed, milliseconds. */
-export const flushMsMax = 30_000;
+const flushMsMax = 30_000;
 
 /** Batches written one after the other before the object turns to other things. */
 const batchesMax = 20;
@@ -24,7 +24,6 @@ export class Outbox {
   readonly #ctx: DurableObjectState;
   readonly #account: string;
   readonly #options: OutboxOptions;
-  #isBusy = false;
 
   /** `ctx` is that of the account's object. */
   constructor(ctx: DurableObjectState, options: OutboxOptions) {
@@ -33,21 +32,10 @@ export class Outbox {
     this.#options = options;
   }
 
-  /** Whether a flush is under way. */
-  isBusy(): boolean {
-    return this.#isBusy;
-  }
-
-  /** Writes what is due, if anything is. Never throws. */
+  /** Writes what is due, if anything is. Never throws; called by one at a time. */
   async flush(): Promise<void> {
-    if (this.#isBusy) return;
-    this.#isBusy = true;
-    try {
-      for (let i = 0; i < batchesMax && (await this.#flushOne()); i += 1);
-      await this.#askForResync();
-    } finally {
-      this.#isBusy = false;
-    }
+    for (let i = 0; i < batchesMax && (await this.#flushOne()); i += 1);
+    await this.#askForResync();
   }
 
   /** Returns whether it went well. */
