@@ -3,7 +3,7 @@
 import type * as v from 'valibot';
 import type { Client } from 'pg';
 import { UsageError } from '../dev/command.ts';
-import { withDatabase } from './database.ts';
+import { NoDatabaseError, withDatabase } from './database.ts';
 import { findAccount, findOfKind, idOf, readPlace, type Account, type Kind } from './find.ts';
 import { idsIn, readNames } from './names.ts';
 import type { Place } from '../protocol/place.ts';
@@ -42,11 +42,12 @@ export async function askAbout<Answer extends object>(
   const ask = async (found: Found) => await askObject(workerUrl, key, path, compose(found), schema);
   const byId = foundByIds(wanted);
   if (byId === null) {
-    return await withDatabase(databaseUrl, async (db) => {
+    const asked = withDatabase(databaseUrl, async (db) => {
       const { account, things } = await find(db, wanted);
       const answer = await ask({ account: account.id, place: await readPlace(db, account.id), things });
       return { answer, account, names: await readNames(db, account.id, idsIn(answer)) };
     });
+    return await asked.catch(adviseIds);
   }
   const { account: id } = byId;
   const known = await orNull(withDatabase(databaseUrl, async (db) => ({ place: await readPlace(db, id) })));
@@ -61,6 +62,12 @@ export async function askAbout<Answer extends object>(
     if (cause instanceof UsageError) throw cause;
     return { answer, account: { id, slug: null }, names: {} };
   }
+}
+
+function adviseIds(cause: unknown): never {
+  if (!(cause instanceof NoDatabaseError)) throw cause;
+  const advice = "without it this works with ids alone, the account's too";
+  throw new Error(`${cause.message.replace(/\.$/, '')}; ${advice}.`, { cause });
 }
 
 /** What was named, where all of it, the account included, was named by its id; else null. */

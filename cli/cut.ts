@@ -39,7 +39,7 @@ export const cut: Command = {
   details: `By an edit, which takes effect within milliseconds of COMMIT, and says how to undo it:
   --client    deletes its row, and the tokens that it alone has connected under: it is signed out
   --actor     disables the actor: their devices are disconnected and keep their tokens
-  --gateway   the same; its flows move to other gateways of its site
+  --gateway   as --client; its flows move to other gateways of its site
   --resource  disables every policy that names it
 A connection is on record once it has lived for a second with Postgres up; a token of which none is stays.
 
@@ -112,8 +112,8 @@ async function cutAtEdge(
     const action = how === 'lift' ? { type: 'lift', kind, id, by } : { type: 'place', kind, id, by, ...how };
     return v.parse(holdRequest, { version: 1, account: found.account, place: found.place, action });
   });
-  const { done, holds } = answer;
-  const json = { account, kind, id, done, holds };
+  const { done, isKnown, holds } = answer;
+  const json = { account, kind, id, done, isKnown, holds };
   if (how === 'lift') {
     return {
       json,
@@ -124,7 +124,11 @@ async function cutAtEdge(
   return {
     json,
     text: done ? `Held: the ${kind} ${id} is denied at the edge until \`cut --at-edge --lift\`.` : 'Not held.',
-    failure: done ? null : `The account has as many holds as it may, ${holds.length}: lift some first.`,
+    failure: !done
+      ? `The account has as many holds as it may, ${holds.length}: lift some first.`
+      : isKnown
+        ? null
+        : `The object of the account ${accountLabel(account)} holds no such ${kind}: check both ids, and lift the hold if they are wrong.`,
   };
 }
 

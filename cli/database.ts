@@ -3,6 +3,11 @@
 import { Client, DatabaseError } from 'pg';
 import { UsageError } from '../dev/command.ts';
 
+/** No session could be had, so nothing was asked. */
+export class NoDatabaseError extends Error {
+  override readonly name = 'NoDatabaseError';
+}
+
 const connectMsMax = 5_000;
 
 export type DatabaseOptions = {
@@ -42,7 +47,7 @@ async function connect(url: string, statementMsMax: number): Promise<Client> {
     await db.connect();
     return db;
   } catch (cause) {
-    throw new Error(connectProblem(cause, url), { cause });
+    throw new NoDatabaseError(connectProblem(cause, url), { cause });
   }
 }
 
@@ -50,7 +55,7 @@ function connectProblem(cause: unknown, url: string): string {
   const { hostname, pathname, username } = new URL(url);
   const server = serverOf(url);
   const problems: Readonly<Record<string, string>> = {
-    ECONNREFUSED: `Nothing answers as ${server}: start the development database (\`npm run dev\` or \`npm run db\`), or set DATABASE_URL.`,
+    ECONNREFUSED: `Nothing answers as ${server}: check that it runs and that DATABASE_URL names it; \`npm run dev\` or \`npm run db\` starts the development one.`,
     ENOTFOUND: `The host ${hostname} is not known: correct DATABASE_URL.`,
     '28P01': `${server} refuses the password of ${username}: correct DATABASE_URL.`,
     '28000': `${server} does not let ${username} in: correct DATABASE_URL, or create that role.`,

@@ -30,7 +30,10 @@ export type Lane = {
   readonly lsn: LsnText;
 };
 
-export type AccountRow = Account & { readonly lane: Lane | null; readonly place: Place };
+export type AccountRow = Account & {
+  /** Null where there is none yet. */ readonly lane: Lane | 'unknown' | null;
+  readonly place: Place;
+};
 
 /** Accounts shown when none is named. */
 export const accountsMax = 50;

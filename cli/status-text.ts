@@ -80,7 +80,8 @@ function counted(counts: Readonly<Record<string, number | undefined>>): string[]
 }
 
 function accountRow({ slug, id, lane, object }: AccountStatus): string[] {
-  const delivered = lane === null ? ['none', '-', '-'] : [lane.state, String(lane.epoch), lsn(lane.lsn)];
+  const delivered =
+    lane === null || lane === 'unknown' ? [lane ?? 'none', '-', '-'] : [lane.state, String(lane.epoch), lsn(lane.lsn)];
   const stands =
     object === null
       ? ['-', 'unknown', ...right.map(() => '-')]

@@ -86,7 +86,7 @@ async function askDatabase(settings: Settings, named: string | undefined): Promi
   const id = named === undefined ? null : idOf(named);
   const nothing = {
     slot: { facts: null, problem: 'not known without the database' },
-    rows: id === null ? [] : [{ id, slug: null, place: null, lane: null }],
+    rows: id === null ? [] : [{ id, slug: null, place: null, lane: 'unknown' as const }],
     total: 0,
   } as const;
   try {
@@ -97,7 +97,9 @@ async function askDatabase(settings: Settings, named: string | undefined): Promi
     });
   } catch (cause) {
     if (cause instanceof NotFoundError || cause instanceof UsageError) throw cause;
-    return { database: { facts: null, problem: messageOf(cause) }, ...nothing };
+    const advice =
+      named === undefined || id !== null ? '' : ' To ask the object of an account, name the account by its id.';
+    return { database: { facts: null, problem: messageOf(cause) + advice }, ...nothing };
   }
 }
 
@@ -156,12 +158,12 @@ export function accountProblem({ lane, ...account }: AccountRow, object: StatusA
   const way = `run \`${program} resync ${accountLabel(account)}\``;
   const { position, stale, unreadableRows, clonedDevices } = object;
   if (lane === null) return 'it has no lane, so the replicator has not delivered it yet: check that it streams';
-  if (lane.state !== 'live')
+  if (lane !== 'unknown' && lane.state !== 'live')
     return `its lane is ${lane.state} (${lane.reason ?? 'no reason given'}): mend that, then ${way}`;
   if (position === null) return `its object has heard of nothing: ${way}`;
   if (stale) return `its object is stale and grants nothing until its next snapshot: ${way}`;
   // The lanes table was read first, and an object is durable before its lane is recorded.
-  if (position.epoch === lane.epoch && compareLsnText(position.lsn, lane.lsn) < 0) {
+  if (lane !== 'unknown' && position.epoch === lane.epoch && compareLsnText(position.lsn, lane.lsn) < 0) {
     return `its object has lost what was delivered to it: ${way}`;
   }
   if (unreadableRows.length > 0) {

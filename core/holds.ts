@@ -37,6 +37,12 @@ export function liftHold(state: State, target: HoldTarget, by: string, effects: 
   return touchedBy(target);
 }
 
+/** Whether a row has what is held. A hold needs none, but whoever places it wants to know. */
+export function isRowOf({ tables: { rows } }: State, { kind, id }: HoldTarget): boolean {
+  const { clients, actors, gateways, resources } = rows;
+  return { client: clients, actor: actors, gateway: gateways, resource: resources }[kind].has(id);
+}
+
 /** Those in force, oldest first. */
 export function holdsOf(state: State): Hold[] {
   return [...state.holds.values()].sort((a, b) => a.at - b.at || (keyOf(a) < keyOf(b) ? -1 : 1));

@@ -47,6 +47,13 @@ export const holdRequest = v.object({
 export type HoldRequest = v.InferOutput<typeof holdRequest>;
 export type HoldAction = HoldRequest['action'];
 
-/** `done`: false when there was nothing to lift, or no room for another hold. `holds`: those in force, oldest first. */
-export const holdAnswer = v.object({ done: v.boolean(), holds: v.array(hold) });
+/**
+ * `done`: false when there was nothing to lift, or no room for another hold. `isKnown`: false when the object has no row of what is
+ * named, as with a wrong id; a worker that does not say so is believed to. `holds`: those in force, oldest first.
+ */
+export const holdAnswer = v.object({
+  done: v.boolean(),
+  isKnown: v.optional(v.boolean(), true),
+  holds: v.array(hold),
+});
 export type HoldAnswer = v.InferOutput<typeof holdAnswer>;

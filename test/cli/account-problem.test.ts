@@ -32,6 +32,7 @@ test('an account is well while its object stands at its lane or beyond, also wit
 
 test.each([
   [{ ...row, lane: null }, object, /has no lane/],
+  [{ ...row, lane: 'unknown' as const }, { ...object, stale: true }, /stale.* resync acme/],
   [{ ...row, lane: { ...row.lane, state: 'parked', reason: 'poison' } }, object, /parked \(poison\).* resync acme/],
   [row, { ...object, position: null }, /heard of nothing.* resync acme/],
   [row, { ...object, stale: true }, /stale.* resync acme/],

@@ -37,6 +37,17 @@ test('[P5.68] cut --at-edge works without a database, shows in status, and ends 
   expect([again.code, again.err]).toEqual([1, 'drawbridge: There was no hold to lift; 0 others are in force.\n']);
 });
 
+test('[P5.101] a hold on what no row of the account is stands, and is said to be on something unknown', async () => {
+  const { account } = await openFlow(running, 'unknown');
+  const target = ['--account', account.accountId, '--client', account.resourceId, '--at-edge'];
+
+  const held = await cli(['cut', ...target]);
+
+  expect([held.code, held.out]).toEqual([1, expect.stringMatching(/^Held: the client /)]);
+  expect(held.err).toMatch(/holds no such client: check both ids, and lift the hold if they are wrong\.\n$/);
+  expect((await cli(['cut', ...target, '--lift'])).code).toBe(0);
+});
+
 test('[P4.30] cut by an edit ends what passes, says what it changed, and how to undo it', async () => {
   const { account, client, gateway } = await openFlow(running, 'edit');
 

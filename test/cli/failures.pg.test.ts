@@ -93,8 +93,12 @@ test.each(failures)('%j is answered with one sentence and status 1', async (args
 });
 
 test.each([
-  ['postgres://u:hunter2@127.0.0.1:9/d', {}, /Nothing answers as Postgres at 127.0.0.1:9: .* or set DATABASE_URL/],
-  ['', { DRAWBRIDGE_PG_PORT: '9' }, /start the development database \(`npm run dev`/],
+  [
+    'postgres://u:hunter2@127.0.0.1:9/d',
+    {},
+    /Nothing answers as Postgres at 127.0.0.1:9: check that it runs and that DATABASE_URL names it; /,
+  ],
+  ['', { DRAWBRIDGE_PG_PORT: '9' }, /`npm run dev` or `npm run db` starts the development one\.\n$/],
 ] as const)(
   'a database that is not there is answered with one sentence and status 1: %s',
   async (url, env, sentence) => {
@@ -102,6 +106,21 @@ test.each([
 
     expect(complaintOf(ran)).toMatch(sentence);
     expect(ran.code).toBe(1);
+  },
+);
+
+test.each([
+  ['cut', '--client', acme, '--at-edge'],
+  ['cut', '--account', 'acme', '--client', acme, '--at-edge'],
+  ['explain', '--account', acme, '--client', 'phone', '--resource', acme],
+])(
+  'while the database is away, what is named by a name is answered with the way that needs none: %s %s %s',
+  async (...args) => {
+    const ran = await drawbridgeHere(args, environment('postgres://u:hunter2@127.0.0.1:9/d'));
+
+    expect(complaintOf(ran)).toMatch(
+      /Nothing answers as Postgres .* without it this works with ids alone, the account's too/,
+    );
   },
 );
 
@@ -139,7 +158,11 @@ test('status without a database, or without migrations, still shows the rest', a
   expect(away.code).toBe(1);
   expect(away.out).toMatch(/^database +away +Nothing answers as Postgres/m);
   expect(away.out).toMatch(/^worker +away/m);
+  expect(away.out).toMatch(new RegExp(`^- +${acme} +unknown +- `, 'm'));
+  expect(away.out).not.toContain('has not delivered it');
   expect(away.out + away.err).not.toContain('hunter2');
+  const slug = await drawbridgeHere(['status', '--account', 'acme'], environment('postgres://u:hunter2@127.0.0.1:9/d'));
+  expect(slug.out).toMatch(/^database +away +Nothing answers .* name the account by its id\.$/m);
 
   const bare = await drawbridgeHere(['status'], environment(bareUrl));
   expect(bare.out).toMatch(/^database +unwell +Postgres .*; The migrations are not applied \(\d+ missing\)/m);

@@ -35,7 +35,7 @@ test('[P5.66] a signed request holds a device, and the hold stays through evicti
   await account().deliver(snapshotDelivery(200));
   expect(await outcome()).toMatchObject(refused);
   expect(await account().status()).toMatchObject({ holds: [{ ...client, by: 'alice', reason: 'INC-42' }] });
-  expect(await (await ask(lift)).json()).toEqual({ done: true, holds: [] });
+  expect(await (await ask(lift)).json()).toEqual({ done: true, isKnown: true, holds: [] });
   expect(await outcome()).toEqual({ status: 101 });
 });
 
@@ -45,7 +45,7 @@ test('[P5.67] a hold whose particulars cannot be read denies all the same', asyn
   await runInDurableObject(account(), (_, { storage }) => void storage.sql.exec("update holds set data = '{}'"));
   await evictDurableObject(account());
   expect(await outcome()).toMatchObject({ code: 'held' });
-  expect(await (await ask(lift)).json()).toEqual({ done: true, holds: [] });
+  expect(await (await ask(lift)).json()).toEqual({ done: true, isKnown: true, holds: [] });
 });
 
 test('[P12.25] a request for a hold that is not signed, or not one, changes nothing', async () => {
@@ -60,7 +60,7 @@ test('[P12.25] a request for a hold that is not signed, or not one, changes noth
   ]) {
     expect((await ask(wrong)).status).toBe(400);
   }
-  expect(await (await ask({ type: 'list' })).json()).toEqual({ done: true, holds: [] });
+  expect(await (await ask({ type: 'list' })).json()).toEqual({ done: true, isKnown: true, holds: [] });
 });
 
 /** How a connect of the client goes, without its socket. */

@@ -20,7 +20,7 @@ import {
   type AnySession,
 } from './sockets.ts';
 import { digestRows } from './digest.ts';
-import { holdsOf } from '../../core/holds.ts';
+import { holdsOf, isRowOf } from '../../core/holds.ts';
 import { accountOf, emptyState, type State } from '../../core/state.ts';
 import { StreamLink } from './stream-link.ts';
 import { flushDueAt } from '../../core/ledger.ts';
@@ -153,7 +153,8 @@ export class Account extends DurableObject<Env> {
       const { kind, id, by } = action;
       done = this.#run({ type: 'lift', target: { kind, id }, by }).done === true;
     }
-    return { done, holds: holdsOf(this.#state) };
+    const isKnown = action.type === 'list' || isRowOf(this.#state, action);
+    return { done, isKnown, holds: holdsOf(this.#state) };
   }
 
   /** Takes the shared relays as they are. False where no device is connected: then nobody needs to tell of changes. */
