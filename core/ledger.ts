@@ -250,15 +250,17 @@ export function takeBatch(
   return { batch: { account, devices, flows, denials, sessions, holds }, storedCount };
 }
 
-/** Postgres has taken the batch. Returns the flows whose rows somebody has deleted. */
+/** Postgres has answered, and taken what the answer does not name as failed. Returns the flows whose rows somebody has deleted. */
 export function flushed(
   state: State,
   { batch, storedCount, answer }: { readonly batch: Batch; readonly storedCount: number; readonly answer: BatchAnswer },
   effects: Effects,
 ): FlowId[] {
   const { ledger } = state;
-  ledger.failures = 0;
-  ledger.retryAt = 0;
+  if (answer.failed.length < partsOf(batch)) {
+    ledger.failures = 0;
+    ledger.retryAt = 0;
+  }
   const isWritten = (part: BatchAnswer['failed'][number]) => !answer.failed.includes(part);
   // What was refused before is older than `through`.
   const through = Math.max(ledger.through, batch.flows.at(-1)?.revision ?? 0);
@@ -287,7 +289,11 @@ export function flushed(
   return gone;
 }
 
-/** Nothing of the flush is known to have arrived: it is made again, later each time, spread by chance. */
+function partsOf({ devices, flows, denials, sessions, holds }: Batch): number {
+  return [devices, flows, denials, holds].filter(({ length }) => length > 0).length + (sessions === null ? 0 : 1);
+}
+
+/** Something of the flush, or all, is not known to have arrived: it is made again, later each time, spread by chance. */
 export function flushFailed(state: State, seed: string): void {
   const { ledger } = state;
   ledger.failures += 1;

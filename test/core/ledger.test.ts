@@ -16,7 +16,7 @@ import * as v from 'valibot';
 import { flowId } from '../../protocol/ids.ts';
 import { grantsMax } from '../../core/grants.ts';
 import { statusOf } from '../../core/status.ts';
-import { id, ids, lsn, remove, row, update, worldRows } from '../support/world.ts';
+import { id, ids, insert, lsn, remove, row, update, worldRows } from '../support/world.ts';
 import type { Batch, FlowRecord, WriteResult } from '../../protocol/write-back.ts';
 import type { Drive } from '../support/core.ts';
 import type { Effects } from '../../core/effect.ts';
@@ -203,6 +203,26 @@ test('[P7.19] a part that Postgres refuses as a whole keeps the others from noth
   });
   expect(written(driven)).toMatchObject({ flows: [], sessions: { clients: [{ deviceId: ids.client }] } });
   expect(flushDueAt(driven.state)).toBeGreaterThan(driven.now);
+});
+
+test('[P7.58] a flush of which Postgres refuses every part is made again later each time, and one of which it takes any is not', () => {
+  const driven = driveWithFlow();
+  driven.state.ledger.isConfigured = true;
+  const waitAfter = (isWritten: boolean): number => {
+    driven.commit(remove('policies'), insert('policies'));
+    joinClient(driven, { connectedAt: driven.now });
+    authorizeFlow(driven, refOf(createFlow(driven)));
+    const taken = takeBatch(driven.state, ids.account, driven.records());
+    if (taken === null) throw new Error('nothing is to be written');
+    const flows = isWritten ? { xid: '5', results: [] } : null;
+    const failed = isWritten ? (['sessions'] as const) : (['flows', 'sessions'] as const);
+    driven.step({ type: 'flushed', ...taken, answer: { devices: null, flows, holds: null, failed } });
+    return (flushDueAt(driven.state) ?? 0) - driven.now;
+  };
+  const waits = Array.from({ length: 8 }, () => waitAfter(false));
+  expect(waits[0]).toBeLessThanOrEqual(1000);
+  expect(waits.at(-1)).toBeGreaterThanOrEqual(30_000);
+  expect(waitAfter(true)).toBeLessThanOrEqual(1000);
 });
 
 test('[P7.20] a record that Postgres refuses is kept aside and named, and holds up no other', () => {
