@@ -5,7 +5,6 @@
 // revisions, so one number, `through`, says which have. Nothing waits for Postgres but Postgres: at `unflushedMax` records
 // that it does not have, new flows are refused and no record is dropped.
 import { fractionOf } from './encoding.ts';
-import { isVisible } from '../protocol/visibility.ts';
 import { emptyRefused, isRowRefused, refusedMax, takeRefused, takeResults } from './refused-records.ts';
 import { forgetEnded, liveRecord, recordOf, revisionOf, takeSessions } from './records.ts';
 import type {
@@ -23,8 +22,6 @@ import type { ClientSession, Grant, LiveGrant, State } from './state.ts';
 import type { Effects } from './effect.ts';
 import type { FlowId, ResourceId } from '../protocol/ids.ts';
 import type { Refused } from './refused-records.ts';
-import type { PgSnapshot } from '../protocol/visibility.ts';
-import type { WireRow } from '../protocol/commit.ts';
 
 /** Records that Postgres does not have, at most: 24 hours of 20 flows a second. */
 export const unflushedMax = 24 * 3600 * 20;
@@ -299,18 +296,6 @@ export function flushFailed(state: State, seed: string): void {
   ledger.failures += 1;
   const wait = Math.min(retryMs.longest, retryMs.first * 2 ** Math.min(ledger.failures - 1, 16));
   ledger.retryAt = state.now + wait * (0.5 + fractionOf(seed) / 2);
-}
-
-/** The live grants whose rows are missing from a snapshot of the database that would hold them if nobody had removed them. */
-export function missingFlows(state: State, rows: readonly WireRow[], seen: PgSnapshot): FlowId[] {
-  const listed = new Set(rows.map(({ id }) => id));
-  let seenThrough = 0;
-  for (const { through, xid } of state.ledger.flushes) if (isVisible(seen, BigInt(xid))) seenThrough = through;
-  return [...state.grants.values()].flatMap((grant) => {
-    if (grant.phase !== 'live' || grant.ledger === undefined) return [];
-    const isMissing = grant.ledger.first <= seenThrough && !listed.has(grant.flowId);
-    return isMissing && !isRowRefused(state, grant.flowId) ? [grant.flowId] : [];
-  });
 }
 
 /** Takes up what was stored: `stored` records wait by themselves, of which the last has `lastRevision`. */

@@ -188,6 +188,11 @@ export function keepUnseen(tables: Tables, keys: Set<string>, seen: PgSnapshot, 
   }
 }
 
+/** After {@link keepUnseen}: what no row shows of what was written may be missing in the database, and is written again. */
+export function writeAgain(tables: Tables, effects: Effects): void {
+  for (const registration of tables.registrations.values()) keep(tables, { ...registration, xid: null }, effects);
+}
+
 function keep(tables: Tables, registration: Registration, effects: Effects): void {
   tables.registrations.set(registration.id, registration);
   effects.saves.push({ type: 'put-registration', registration });

@@ -33,7 +33,8 @@ import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
 import { keepUnseen, takeWritten } from './registration.ts';
 import { saveEnded } from './records.ts';
-import { flushDueAt, flushed, flushFailed, missingFlows, resumeSessions } from './ledger.ts';
+import { flushDueAt, flushed, flushFailed, resumeSessions } from './ledger.ts';
+import { missingFlows, writeUnseen } from './seen-writes.ts';
 import { parsePgSnapshot } from '../protocol/visibility.ts';
 import { becomeStale, endResync, noteAsked, resumeResync, resyncDueAt, wantRows } from './resync.ts';
 import { settle } from './consequences.ts';
@@ -171,6 +172,7 @@ function takeRows(
       keepUnseen(state.tables, keys, seen, effects);
       const missing = missingFlows(state, input.rows.flows ?? [], seen);
       for (const flowId of missing) touched.flows.add(flowId);
+      if (epochBefore !== null && epochBefore !== input.position.epoch) writeUnseen(state, seen, effects);
       removeOthers(state.tables, keys, touched, effects);
       for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
       endStaleness(state, effects);
