@@ -8,7 +8,10 @@ import { hashSecret, parseTokenKeys, signToken } from '../worker/token.ts';
 import type { Client } from 'pg';
 import type { Place } from '../protocol/place.ts';
 
-/** Whom a token admits, of an account, or of none where the relay group is shared. An identity is one of the actor's; conditions on the provider look at it. */
+/**
+ * Whom a token admits, of an account, or of none where the relay group is shared. An identity is one of the actor's; conditions
+ * on the provider look at it.
+ */
 export type TokenHolder =
   | { readonly type: 'client' | 'api'; readonly actorId: string; readonly identityId?: string | null }
   | { readonly type: 'gateway_group'; readonly siteId: string }

@@ -4,8 +4,8 @@
 //
 // Fresh: everything that was committed up to a minute ago has been applied here. Behind: it has not, as far as is known. Silent:
 // nothing was heard lately, as in every account without edits; a silent account grants at once and asks behind the grant, so
-// that no request waits for anything, while a renewal has time and waits for the answer. Where the answer is that it was behind, the grants made meanwhile are treated as those
-// made while behind. Only memory knows all this: an object that wakes is silent.
+// that no request waits for anything, while a renewal has time and waits for the answer. Where the answer is that it was behind,
+// the grants made meanwhile are treated as those made while behind. Only memory knows all this: an object that wakes is silent.
 import { expiryToTell, renewalAt } from './expiry.ts';
 import { accountOf } from './state.ts';
 import type { FlowId } from '../protocol/ids.ts';

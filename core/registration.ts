@@ -42,7 +42,10 @@ const refusedMs = 30_000;
 /** Refusals remembered, at most; beyond it the oldest is forgotten. */
 const refusalsMax = 1000;
 
-/** Registers the device. Returns false when it cannot be now: the rows are stale, or Postgres has just refused it, or no room is left. */
+/**
+ * Registers the device. Returns false when it cannot be now: the rows are stale, or Postgres has just refused it, or no room is
+ * left.
+ */
 export function register(state: State, hello: Hello, token: TokenRow, effects: Effects, env: Env): boolean {
   const { tables } = state;
   const owner = hello.role === 'client' ? token.actor_id : token.gateway_group_id;

@@ -53,7 +53,10 @@ export type Tables = {
   readonly gatewayByExternalId: Map<string, GatewayId>;
   /** Tunnel addresses in use. */
   readonly deviceByAddress: Map<string, ClientId | GatewayId>;
-  /** Devices of which something was noted here that the stream has not shown yet, by id; the rows of those registered here are among the others. */
+  /**
+   * Devices of which something was noted here that the stream has not shown yet, by id; the rows of those registered here are
+   * among the others.
+   */
   readonly registrations: Map<string, Registration>;
   /** Those that the present step takes back because another row has their key or address. */
   readonly evicted: Set<string>;

@@ -1,4 +1,5 @@
-// `npm run protocol`: writes docs/protocol.md from the schemas of protocol/device/ and from protocol/reasons.ts. A test compares the two.
+// `npm run protocol`: writes docs/protocol.md from the schemas of protocol/device/ and from protocol/reasons.ts. A test compares
+// the two.
 import { execFileSync } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { writeFileSync } from 'node:fs';

@@ -1,9 +1,9 @@
 // `npm run worker`: the worker in the local runtime through Miniflare, in the foreground, as a process of its own.
 //
-// PORT (default 8787, 0 takes a free one) and DRAWBRIDGE_WORKER_HOST (default 127.0.0.1) are where it listens; DRAWBRIDGE_WORKER_STATE is where its objects live (default
-// `.drawbridge/worker`). EDGE_DATABASE_URL is the database that it writes to, as the role drawbridge_edge; without it
-// write-back waits. It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY, and takes DRAWBRIDGE_CONNECT_LIMITS. Prints one
-// line with its address.
+// PORT (default 8787, 0 takes a free one) and DRAWBRIDGE_WORKER_HOST (default 127.0.0.1) are where it listens;
+// DRAWBRIDGE_WORKER_STATE is where its objects live (default `.drawbridge/worker`). EDGE_DATABASE_URL is the database that it
+// writes to, as the role drawbridge_edge; without it write-back waits. It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY,
+// and takes DRAWBRIDGE_CONNECT_LIMITS. Prints one line with its address.
 import { fileURLToPath } from 'node:url';
 import { mkdir } from 'node:fs/promises';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';

@@ -64,7 +64,8 @@ export type FrameAction =
 
 /**
  * Decides one frame for a socket whose login topic is `topic`. Heartbeats are answered here; a join, also a repeated one,
- * is answered and announced, a relay's only with its secret; before the join, and for any other topic, the answer is the error `unmatched topic`.
+ * is answered and announced, a relay's only with its secret; before the join, and for any other topic, the answer is the error
+ * `unmatched topic`.
  */
 export function decideFrame(topic: string, joined: boolean, frame: Frame): FrameAction {
   const { event, ref } = frame;

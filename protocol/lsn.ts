@@ -25,7 +25,10 @@ export function textToLsn(text: LsnText): Lsn {
   return BigInt(`0x${text}`);
 }
 
-/** Reads Postgres's own notation, `X/Y` in hex (https://www.postgresql.org/docs/18/datatype-pg-lsn.html). Throws SyntaxError otherwise. */
+/**
+ * Reads Postgres's own notation, `X/Y` in hex (https://www.postgresql.org/docs/18/datatype-pg-lsn.html). Throws SyntaxError
+ * otherwise.
+ */
 export function parsePgLsn(text: string): Lsn {
   const match = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/.exec(text);
   if (match === null) throw new SyntaxError(`expected an LSN like 16/B374D848, got ${JSON.stringify(text)}`);

@@ -98,7 +98,10 @@ export type Batch = {
   /** `isKnown`: Postgres has had the row. */
   readonly flows: readonly (FlowRecord & { readonly isKnown: boolean })[];
   readonly denials: readonly Denial[];
-  /** The sessions that began since the last flush, some of which have ended, and all that live as of `revision`; null when neither has changed. */
+  /**
+   * The sessions that began since the last flush, some of which have ended, and all that live as of `revision`; null when
+   * neither has changed.
+   */
   readonly sessions: {
     readonly clients: readonly SessionRecord[];
     readonly gateways: readonly SessionRecord[];

@@ -215,7 +215,8 @@ export function abandonSnapshot(
 export type Taken = { readonly rowsJson: string; readonly staged: Staged | null; readonly seen: PgSnapshot };
 
 /**
- * The snapshot's marker has left the stream; `to` is the end of the marker's commit. A snapshot that the lane gave up meanwhile is ignored.
+ * The snapshot's marker has left the stream; `to` is the end of the marker's commit. A snapshot that the lane gave up meanwhile
+ * is ignored.
  */
 export function deliverSnapshot(
   lanes: Lanes,

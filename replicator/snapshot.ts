@@ -39,13 +39,19 @@ export class UnseenError extends Error {
   override readonly name = 'UnseenError';
 }
 
-/** Throws UnseenError when S does not come to see `mustSee` within about ten seconds, as behind a synchronous standby that is gone. */
+/**
+ * Throws UnseenError when S does not come to see `mustSee` within about ten seconds, as behind a synchronous standby that is
+ * gone.
+ */
 export async function readAccount(
   client: ClientBase,
   account: AccountId,
   mustSee: readonly Xid[],
   random: () => number,
-  /** Takes the rows of a part; nothing more is read before it resolves, and its rejection ends the reading. Without it all are returned. */
+  /**
+   * Takes the rows of a part; nothing more is read before it resolves, and its rejection ends the reading. Without it all are
+   * returned.
+   */
   onPart?: (rows: RowsByTable) => Promise<void>,
 ): Promise<AccountRows> {
   for (let attempt = 1; attempt <= attemptsMax; attempt += 1) {

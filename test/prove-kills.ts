@@ -1,6 +1,7 @@
 // `npm run prove:kills -- --rounds N` (default 200) `--seed S` (default: the time): in each round parts of a whole system are killed
 // at random points under load and started again; then the rows at the edge must equal the tables, the change log an independent
-// record, and what devices hold and let pass what the oracle says. Prints every round, and stops at the first difference, whose seed shows it again.
+// record, and what devices hold and let pass what the oracle says. Prints every round, and stops at the first difference, whose
+// seed shows it again.
 import { parseArgs } from 'node:util';
 import { killRound, startChaos } from './support/chaos.ts';
 

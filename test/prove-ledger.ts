@@ -1,6 +1,7 @@
-// `npm run prove:ledger -- --minutes N` (default 10) `--rate R` (flows a second, default 20) `--rows N` (default 100000): with Postgres
-// stopped, flows are granted at that rate for so long while devices come and go, and then as fast as one gateway may answer until
-// there are so many; once Postgres is back every one of them must be a row, once. Prints what it sees, and how fast the rows came.
+// `npm run prove:ledger -- --minutes N` (default 10) `--rate R` (flows a second, default 20) `--rows N` (default 100000): with
+// Postgres stopped, flows are granted at that rate for so long while devices come and go, and then as fast as one gateway may
+// answer until there are so many; once Postgres is back every one of them must be a row, once. Prints what it sees, and how fast
+// the rows came.
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { isGranted, type Client } from '../devices/client.ts';

@@ -1,5 +1,5 @@
-// The internal routes, for the replicator and operators' tools. A request is believed only when one of the ingest keys signed its method, path, time, length and
-// digest; that is checked before the body is read, and the body against the digest after.
+// The internal routes, for the replicator and operators' tools. A request is believed only when one of the ingest keys signed
+// its method, path, time, length and digest; that is checked before the body is read, and the body against the digest after.
 import * as v from 'valibot';
 import { createHash, createHmac } from 'node:crypto';
 import { Hono } from 'hono';

@@ -1,5 +1,5 @@
-// What a client sends (data-plane contract section 2.2): one schema per message, with the generations that say it: it is understood on their sockets.
-// Unknown fields are ignored, sizes are bounded, and later names of a message map onto one meaning.
+// What a client sends (data-plane contract section 2.2): one schema per message, with the generations that say it: it is
+// understood on their sockets. Unknown fields are ignored, sizes are bounded, and later names of a message map onto one meaning.
 import * as v from 'valibot';
 import { clientId, gatewayId, resourceId } from '../ids.ts';
 import { candidates } from './shared.ts';

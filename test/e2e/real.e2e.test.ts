@@ -1,5 +1,5 @@
-// `npm run test:real` as a process, with the stand-ins of test/real/ in the place of real programs: it sees every step of programs that
-// behave, and it is red for those that do not. This says nothing about the real programs.
+// `npm run test:real` as a process, with the stand-ins of test/real/ in the place of real programs: it sees every step of
+// programs that behave, and it is red for those that do not. This says nothing about the real programs.
 import { execFile } from 'node:child_process';
 import { dirname } from 'node:path';
 import { fileURLToPath } from 'node:url';

@@ -17,7 +17,10 @@ export type All = {
   readonly connect: () => Promise<TestDatabase['client']>;
 };
 
-/** `given` is a database that has rows already; `intercept` is there from the first delivery on; `environment` is every replicator's; `onPort` is told where the worker listens. */
+/**
+ * `given` is a database that has rows already; `intercept` is there from the first delivery on; `environment` is every
+ * replicator's; `onPort` is told where the worker listens.
+ */
 export async function startAll(
   server: TestServer,
   closers: (() => Promise<unknown>)[],

@@ -49,7 +49,10 @@ export type Chaos = {
   readonly revive: (victim: Victim) => Promise<void>;
   /** Waits until nothing is under way, and compares everything since the last time. Every difference is a sentence. */
   readonly settle: () => Promise<readonly string[]>;
-  /** What the replicator has said of epochs and snapshots, which would hide that something was lost; births, the first epoch and what was asked for aside. */
+  /**
+   * What the replicator has said of epochs and snapshots, which would hide that something was lost; births, the first epoch and
+   * what was asked for aside.
+   */
   readonly healing: () => readonly string[];
   readonly lines: readonly string[];
   /** Resolves when a part prints a line about this event, from here on. */

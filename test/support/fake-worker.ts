@@ -1,6 +1,6 @@
 // A worker that plays the Account objects' side of protocol/commit.ts, strictly: it checks every signature and every old
-// row, keeps positions, decides as the Stream object does, and answers gap, duplicate, need-snapshot and fenced as the contract says. What a sender must not
-// do is written to `violations`.
+// row, keeps positions, decides as the Stream object does, and answers gap, duplicate, need-snapshot and fenced as the contract
+// says. What a sender must not do is written to `violations`.
 import { createHash, createHmac } from 'node:crypto';
 import { once } from 'node:events';
 import http from 'node:http';

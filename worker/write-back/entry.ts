@@ -1,8 +1,9 @@
 // Writes to Postgres for the account objects, through Hyperdrive with its cache off. A stateless entry: an object that opened
 // a socket of its own would be kept awake by it.
 //
-// One client a flush, so many flushes at once (turns.ts), unnamed statements, every wait bounded. The client is not ended: its connection goes with the
-// invocation. A flush that throws may have arrived; what it wrote carries revisions, so it is made again without harm.
+// One client a flush, so many flushes at once (turns.ts), unnamed statements, every wait bounded. The client is not ended: its
+// connection goes with the invocation. A flush that throws may have arrived; what it wrote carries revisions, so it is made
+// again without harm.
 import { WorkerEntrypoint } from 'cloudflare:workers';
 import { createHmac } from 'node:crypto';
 import { Client, DatabaseError } from 'pg';

@@ -1,5 +1,6 @@
 // An account's side of write-back: takes what is due from the core and from storage, has it written, and tells the core what
-// became of it. Within the account's alarm, hence one flush at a time; whatever goes wrong, the same is due again later, and nothing is lost.
+// became of it. Within the account's alarm, hence one flush at a time; whatever goes wrong, the same is due again later, and
+// nothing is lost.
 import { flushDueAt, takeBatch } from '../../core/ledger.ts';
 import { resyncDueAt } from '../../core/resync.ts';
 import { accountOfObject } from '../env.ts';

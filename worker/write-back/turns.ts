@@ -13,7 +13,10 @@ export const turnMsMax = 30_000;
 
 const lookMs = { least: 50, most: 2000 } as const;
 
-/** When one of so many that wait looks for a turn again, milliseconds; `random` is uniform in [0, 1). Together they look some hundred times a second. */
+/**
+ * When one of so many that wait looks for a turn again, milliseconds; `random` is uniform in [0, 1). Together they look some
+ * hundred times a second.
+ */
 export function lookAgainMs(waiting: number, random: number): number {
   return Math.min(lookMs.most, lookMs.least * (1 + waiting / turnsMax)) * (0.5 + random);
 }
