@@ -109,8 +109,8 @@ export const relayHello = v.pipe(
     ...connection,
     role: v.literal('relay'),
     ipv4: v.nullable(v.pipe(v.string(), v.ipv4())),
-    /** Without brackets. */
-    ipv6: v.nullable(v.pipe(v.string(), v.ipv6())),
+    /** Without brackets and zone: devices give up the whole message that names an address they cannot read. */
+    ipv6: v.nullable(v.pipe(v.string(), v.ipv6(), v.excludes('%'))),
     port: v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(65_535)),
   }),
   v.check(({ ipv4, ipv6 }) => ipv4 !== null || ipv6 !== null, 'a relay has an address'),

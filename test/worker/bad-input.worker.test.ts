@@ -184,7 +184,7 @@ const wrongParameters: Readonly<Record<SocketRole, readonly (readonly [string, r
   relay: [
     ['name', longOrControl],
     ['ipv4', ['', 'example.org', '1.2.3', '256.1.1.1', '::1', 'x'.repeat(10_000), '198.51.100.9\u0000']],
-    ['ipv6', ['', '[::1]', '198.51.100.9', '::1%eth0', 'x'.repeat(10_000)]],
+    ['ipv6', ['', '[::1]', '198.51.100.9', '::1%eth0', 'fe80::1%eth0', 'fe80:::::%x', 'x'.repeat(10_000)]],
     ['port', ['', '0', '65536', '-1', '0x10', '1e3', ' 3478', '3478.5', 'x'.repeat(10_000)]],
     ['vsn', ['2.0.0', '']],
   ],

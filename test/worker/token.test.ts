@@ -43,6 +43,14 @@ test('[P5.70] keys rotate: while two are in force tokens of both are read, and o
   expect(verifyToken(before.replace('drawbridge.a.', 'drawbridge.b.'), [newer, older])).toBeNull();
 });
 
+test('[P5.70] two keys that were given one name are two keys all the same', () => {
+  const renewed = { id: key.id, secret: '3'.repeat(32) };
+  for (const signedBy of [key, renewed]) {
+    expect(verifyToken(signToken(token, signedBy), [renewed, key])).toEqual(token);
+  }
+  expect(verifyToken(signToken(token, { ...key, secret: '4'.repeat(32) }), [renewed, key])).toBeNull();
+});
+
 function encoded(fields: readonly unknown[]): string {
   return Buffer.from(JSON.stringify(fields)).toString('base64url');
 }
