@@ -40,8 +40,9 @@ const closedWhen: Readonly<Record<CloseCause, string>> = {
   left: 'the device said `phx_leave`, or closed its socket',
   too_large: 'a frame that is no text, or of more than 65,536 characters',
   malformed: 'more than ten frames that cannot be read',
-  too_fast: 'more than 100 frames a second beyond a burst of 1,000; a gateway 1,000 beyond 5,000, a relay 5 beyond 50',
-  unread: "4 MiB were sent since the device's last frame",
+  too_fast:
+    'more than 100 frames a second beyond a burst of 1,000; a gateway 1,000 beyond 5,000, a relay 5 beyond 50; or more than one join in 10 s beyond a burst of 5',
+  unread: "4 MiB were sent since the device's last frame, to a gateway 32 MiB",
   recycled: 'the connection is 12 hours old, give or take a tenth, or as old as two versions of the link',
   overloaded:
     "the device sent more than 32 frames or 64 KiB while its account's object was away; or the account has the 1,000 relays that it may have",

@@ -81,7 +81,7 @@ export const closes = {
   left: { code: 1000, reason: 'the device left', signOut: false },
   too_large: { code: 1009, reason: 'expected text frames of at most 65,536 characters', signOut: false },
   malformed: { code: 1008, reason: 'too many frames that cannot be read', signOut: false },
-  too_fast: { code: 1008, reason: 'too many frames a second', signOut: false },
+  too_fast: { code: 1008, reason: 'too many frames a second, or too many joins', signOut: false },
   unread: { code: 1008, reason: 'too much was sent without a sign that it is read', signOut: false },
   recycled: { code: 1012, reason: 'the connection is renewed: connect again', signOut: false },
   overloaded: { code: 1013, reason: 'more was sent than can be kept while the account is away', signOut: false },

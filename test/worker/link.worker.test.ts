@@ -1,6 +1,9 @@
 // The holder of a device's socket at the edge: its bounds, over real socket pairs and under a clock that the test turns.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
-import { frameRates, Link, unreadLengthMax } from '../../worker/edge/link.ts';
+import { frameRates, joinRate, Link, unreadLengthMax } from '../../worker/edge/link.ts';
+import { grantsMax } from '../../core/grants.ts';
+import { ids } from '../support/world.ts';
+import { pushFrame } from '../../protocol/framing.ts';
 import { idleMs } from '../../protocol/device/generations.ts';
 import { noWelcome } from '../../protocol/link.ts';
 import { Device } from './device.ts';
@@ -41,16 +44,44 @@ test('[P15.61] a device that is silent for longer than its role and program may 
   }
 });
 
-test('[P15.67] a device that does not read is closed once 4 MiB were sent since its last frame', async () => {
+test('[P15.67] a device that does not read is closed once more was sent since its last frame than its role may leave unread', async () => {
+  for (const role of ['client', 'gateway'] as const) {
+    const { device, object } = linked(role);
+    const frame = 'x'.repeat(1024 * 1024);
+    for (let sent = 0; sent < unreadLengthMax[role]; sent += frame.length) object.send(`=${frame}`);
+    for (let read = 0; read < unreadLengthMax[role]; read += frame.length) expect(await device.next()).toBe(frame);
+    device.send(heartbeatFrame);
+    expect((await device.frame()).event).toBe('phx_reply');
+    for (let sent = 0; sent < unreadLengthMax[role]; sent += frame.length) object.send(`=${frame}`);
+    expect(await device.closed).toMatchObject({ code: 1008, reason: expect.stringContaining('is read') });
+    expect(await object.closed).toMatchObject({ code: 1008 });
+  }
+});
+
+test('[P15.114] a gateway that has every grant that an account may have is told of them, and that all have ended, in one go', async () => {
+  const { device, object } = linked('gateway');
+  const pair = { client_id: ids.client, resource_id: ids.resource };
+  const authorization = { ...pair, expires_at: 2_145_916_800 };
+  const init = pushFrame('gateway', 'init', { authorizations: Array.from({ length: grantsMax }, () => authorization) });
+  const reject = pushFrame('gateway', 'reject_access', pair);
+  object.send(`=${init}`);
+  for (let i = 0; i < grantsMax; i += 1) object.send(`=${reject}`);
+  expect(await Promise.race([device.next().then(({ length }) => length), device.closed])).toBe(init.length);
+  let told = 0;
+  while (told < grantsMax && (await Promise.race([device.next(), device.closed])) === reject) told += 1;
+  expect(told).toBe(grantsMax);
+});
+
+test('[P15.115] a device that joins again and again, and need not read what each join is answered with, is closed', async () => {
   const { device, object } = linked('client');
-  const frame = 'x'.repeat(1024 * 1024);
-  for (let sent = 0; sent < unreadLengthMax; sent += frame.length) object.send(`=${frame}`);
-  for (let read = 0; read < unreadLengthMax; read += frame.length) expect(await device.next()).toBe(frame);
-  device.send(heartbeatFrame);
-  expect((await device.frame()).event).toBe('phx_reply');
-  for (let sent = 0; sent < unreadLengthMax; sent += frame.length) object.send(`=${frame}`);
-  expect(await device.closed).toMatchObject({ code: 1008, reason: expect.stringContaining('is read') });
-  expect(await object.closed).toMatchObject({ code: 1008 });
+  for (let i = 0; i < joinRate.burst; i += 1) device.send(joinFrame);
+  for (let i = 0; i < joinRate.burst; i += 1) {
+    expect(await object.next()).toBe('{"type":"joined"}');
+    expect((await device.frame()).event).toBe('phx_reply');
+  }
+  device.send(joinFrame);
+  const ending = { code: 1008, reason: expect.stringContaining('too many') };
+  expect(await Promise.race([device.closed, device.frame()])).toMatchObject(ending);
 });
 
 test('[P15.68] a device that sends faster than it may is closed, and what it sent before is answered', async () => {
@@ -64,6 +95,7 @@ test('[P15.68] a device that sends faster than it may is closed, and what it sen
   expect(await object.closed).toMatchObject({ code: 1008 });
 });
 
+const joinFrame = { topic: 'client', event: 'phx_join', payload: null, ref: 0 };
 const heartbeatFrame = { topic: 'phoenix', event: 'heartbeat', payload: {}, ref: 1 };
 
 async function heartbeat(device: Device, thenMs: number): Promise<void> {

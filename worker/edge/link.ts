@@ -39,11 +39,19 @@ export const frameRates = {
   relay: { burst: 50, perSecond: 5 },
 } as const satisfies Record<SocketRole, Rate>;
 
+/** Joins of one device: each is answered with the whole of its view, and wakes its account's object. */
+export const joinRate: Rate = { burst: 5, perSecond: 0.1 };
+
 /**
  * UTF-16 code units sent to a device since its last frame, at most: the platform keeps what a socket does not take, without a
- * bound of its own, in memory that all accounts share.
+ * bound of its own, in memory that all accounts share. One turn may tell a gateway of every grant that an account can have
+ * (core/grants.ts), in its init and again as each ends.
  */
-export const unreadLengthMax = 4 * 1024 * 1024;
+export const unreadLengthMax = {
+  client: 4 * 1024 * 1024,
+  gateway: 32 * 1024 * 1024,
+  relay: 4 * 1024 * 1024,
+} as const satisfies Record<SocketRole, number>;
 
 /** An invocation runs its old code as long as it holds a socket: a device is asked to connect anew after this, ± 10 %. */
 const lifeMs = 12 * 3_600_000;
@@ -82,6 +90,7 @@ export class Link {
   #malformed = 0;
   #unreadLength = 0;
   readonly #frames: Bucket;
+  readonly #joins: Bucket;
   #isOver = false;
   #idle: ReturnType<typeof setTimeout> | null = null;
   #life: ReturnType<typeof setTimeout> | null = null;
@@ -91,6 +100,7 @@ export class Link {
     this.#role = role;
     this.#idleMs = idleMs(role, { program });
     this.#frames = fullBucket(frameRates[role], Date.now());
+    this.#joins = fullBucket(joinRate, Date.now());
     this.#uplink = new Uplink(role, dial, {
       onText: (text) => this.#guarded(() => this.#fromObject(text)),
       onReturn: () => {
@@ -153,6 +163,10 @@ export class Link {
         this.#tell(action.text);
         return;
       case 'join':
+        if (takeOne(this.#joins, joinRate, Date.now()) > 0) {
+          this.#end(closes.too_fast);
+          return;
+        }
         this.#tell(action.text);
         this.#joined = joinedMessage(action.stampSecret);
         // While there is no way to the object, it is told once there is one.
@@ -186,7 +200,7 @@ export class Link {
   #tell(text: string): void {
     if (this.#isOver) return;
     this.#unreadLength += text.length;
-    if (this.#unreadLength > unreadLengthMax) this.#end(closes.unread);
+    if (this.#unreadLength > unreadLengthMax[this.#role]) this.#end(closes.unread);
     else this.#device.send(text);
   }
 
