@@ -22,6 +22,7 @@ const refusedWhen: Readonly<Record<RefusalCode, string>> = {
   too_many_connects:
     'connects came faster than 5 at once and then 1 a second for one token at one address, or 20 a second for one address',
   unavailable: 'a fault of ours, or the account cannot be reached',
+  unknown_path: 'the path is none of the sockets: the API URL of the program is wrong, or it is newer than this',
   upgrade_required: 'the request is no WebSocket upgrade',
 };
 
@@ -51,7 +52,7 @@ const closedWhen: Readonly<Record<CloseCause, string>> = {
 export function outcomes(): string[] {
   return [
     '## How a connect is answered',
-    'A refusal is `application/problem+json` with `code` and `detail`. `Retry-After` is spread over half of its length beyond what stands here. Programs read a refusal differently: clients and gateways of A and relays exit on any status from 400 to 499, C and B on 401 alone. So what may pass is never told to the former with such a status: their 403 is 503. C and B take `Retry-After` as their delay, A has its own, and C and B that have never joined give up after 15 s.',
+    'A refusal is `application/problem+json` with `code` and `detail`. `Retry-After` is spread over half of its length beyond what stands here. Programs read a refusal differently: those of A exit on any status from 400 to 499, C and B on 401 alone. Relays, whose generations cannot be told apart, and programs that do not say what they are count as A. So what may pass is never told to these with such a status: their 403 is 503. C and B take `Retry-After` as their delay, and wait as often as they are told to; without it, as where the address cannot be reached or what stands before the worker answers, one that has never joined gives up after 15 s. A has delays of its own; its gateways and relays give up after 15 minutes, its clients never.',
     [
       '| status | `code` | when | `Retry-After` | does the device come back |',
       '| --- | --- | --- | --- | --- |',

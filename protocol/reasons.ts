@@ -33,6 +33,7 @@ const refusals = {
   },
   too_many_connects: { status: 503, detail: 'Too many connects from this address: connect later.', retry: 1 },
   unavailable: { status: 503, detail: 'The service could not answer: try again.', retry: 5 },
+  unknown_path: { status: 404, detail: 'Nothing is at this address: is the API URL right?', retry: 60 },
   upgrade_required: { status: 426, detail: 'This address speaks WebSocket: send an upgrade request.', retry: 60 },
 } as const satisfies Record<string, { status: number; detail: string; retry: number | null }>;
 

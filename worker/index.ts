@@ -24,6 +24,8 @@ app.get('/relay/websocket', async ({ req, env }) => await upgrade(req.raw, { rol
 app.route('/', ingest);
 app.route('/', streamRoutes);
 
+app.notFound(() => refuse(refusalOf('unknown_path'), { program: null }));
+
 // Whatever goes wrong, a device is told when to come back: without that it gives up.
 app.onError((cause) => {
   log.error('request_failed', cause);

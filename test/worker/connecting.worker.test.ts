@@ -1,7 +1,7 @@
 // What a device meets that asks for a socket: parameters, limits, the status that its generation treats rightly, and what ends
 // a session once it has one.
 import { createExecutionContext, reset, runInDurableObject } from 'cloudflare:test';
-import { env } from 'cloudflare:workers';
+import { env, exports } from 'cloudflare:workers';
 import { afterEach, expect, test } from 'vitest';
 import app from '../../worker/index.ts';
 import { accountObjectName } from '../../worker/env.ts';
@@ -114,6 +114,18 @@ test('[P15.72] whatever a parameter holds, the answer names the parameter or the
     expect(response.headers.get('content-type')).toBe('application/problem+json');
     const { code, detail } = await response.json<{ code: string; detail: string }>();
     expect([code, detail]).toEqual(['invalid_connect_params', expect.stringContaining(Object.keys(query)[0] ?? '')]);
+  }
+});
+
+test('[P15.25] a path that is none of the sockets is refused like anything else, with when to return', async () => {
+  const paths = ['/client/v3/websocket', '/api/client/websocket', '/relay/v2/websocket', '/client/websocket/', '/'];
+  for (const path of paths) {
+    const response = await exports.default.fetch(`https://drawbridge.example${path}`, {
+      headers: { upgrade: 'websocket' },
+    });
+    expect([path, response.headers.get('content-type')]).toEqual([path, 'application/problem+json']);
+    expect(Number(response.headers.get('retry-after'))).toBeGreaterThan(0);
+    expect(await problem(response)).toEqual([404, 'unknown_path', true]);
   }
 });
 
