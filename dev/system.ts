@@ -45,7 +45,8 @@ export type System = {
 const connectLimits = '1000000,1000000,1000000';
 
 const replicatorReadyMsMax = 30_000;
-const slot = 'drawbridge_local';
+/** The slot of a local replicator. */
+export const slot = 'drawbridge_local';
 
 /** Starts everything and returns once the replicator streams. Rejects, with nothing left running, when a part does not start. */
 export async function startSystem(options: SystemOptions = {}): Promise<System> {
