@@ -80,7 +80,7 @@ async function delivered(db: Client, { account, lsn, timeoutSeconds }: Awaited):
   return {
     json: outcome,
     text: announcement(account, lsn),
-    failure: `Not delivered within ${timeoutSeconds} s: ${late}; \`${program} status\` tells whether the replicator streams.`,
+    failure: `Not delivered within ${timeoutSeconds} s: ${late}; \`${program} status\` tells whether the replicator streams, and DRAWBRIDGE_INGEST_KEY must begin with a key that it has.`,
   };
 }
 

@@ -18,7 +18,7 @@ import { tokenKeys } from './token-keys.ts';
 import { tokenRevoke } from './token-revoke.ts';
 import { verify } from './verify.ts';
 
-const commands: readonly Command[] = [
+export const commands: readonly Command[] = [
   tokenCreate,
   tokenRevoke,
   tokenKeys,

@@ -2,18 +2,15 @@
 // at random points under load and started again; then the rows at the edge must equal the tables, the change log an independent
 // record, and what devices hold and let pass what the oracle says. Prints every round, and stops at the first difference, whose
 // seed shows it again.
-import { parseArgs } from 'node:util';
 import { killRound, startChaos } from './support/chaos.ts';
+import { readProofOptions, refuse } from './support/proof-options.ts';
 
 const accounts = 6;
 
-const { values } = parseArgs({ options: { rounds: { type: 'string', default: '200' }, seed: { type: 'string' } } });
-const rounds = Number(values.rounds);
-const seed = Number(values.seed ?? Date.now() % 1_000_000_000);
-if (!Number.isInteger(rounds) || rounds < 1 || !Number.isInteger(seed)) {
-  process.stderr.write('prove:kills: --rounds takes a whole number above 0, and --seed a whole number\n');
-  process.exit(2);
-}
+const takes = 'it takes --rounds, a whole number above 0, and --seed, a whole number';
+const values = readProofOptions('prove:kills', { rounds: '200', seed: `${Date.now() % 1_000_000_000}` }, takes);
+const [rounds, seed] = [Number(values.rounds), Number(values.seed)];
+if (!Number.isInteger(rounds) || rounds < 1 || !Number.isInteger(seed)) refuse('prove:kills', takes);
 const chaos = await startChaos({ accounts });
 try {
   for (let round = 0; round < rounds; round += 1) {

@@ -3,27 +3,25 @@
 // answer until there are so many; once Postgres is back every one of them must be a row, once. Prints what it sees, and how fast
 // the rows came.
 import { setTimeout as delay } from 'node:timers/promises';
-import { parseArgs } from 'node:util';
 import { isGranted, type Client } from '../devices/client.ts';
 import { startGateway } from '../devices/gateway.ts';
 import { must } from '../protocol/assert.ts';
 import { askStatus } from '../cli/status-http.ts';
+import { readProofOptions, refuse } from './support/proof-options.ts';
 import { connectClient, createLargeAccount, startOutage } from './support/outage.ts';
 
-const { values } = parseArgs({
-  options: { minutes: { type: 'string' }, rate: { type: 'string' }, rows: { type: 'string' } },
-});
-const minutes = Number(values.minutes ?? 10);
-const rate = Number(values.rate ?? 20);
-const rows = Number(values.rows ?? 100_000);
+const takes = 'it takes --minutes, --rate and --rows, numbers above 0, and rows up to 200000';
+const values = readProofOptions('prove:ledger', { minutes: '10', rate: '20', rows: '100000' }, takes);
+const minutes = Number(values.minutes);
+const rate = Number(values.rate);
+const rows = Number(values.rows);
 const clients = 200;
 /** What one gateway may answer, each flow with two frames. */
 const fillRate = 350;
 const atOnce = 50;
 const resources = Math.ceil(rows / clients);
 if (!(minutes >= 0 && rate > 0 && Number.isInteger(rows) && rows > 0 && resources <= 1_000)) {
-  process.stderr.write('prove:ledger: --minutes, --rate and --rows take numbers above 0, --rows one up to 200000\n');
-  process.exit(2);
+  refuse('prove:ledger', takes);
 }
 const say = (text: string) => process.stdout.write(`${text}\n`);
 // What was granted, as the client was told it: `client/resource`.

@@ -2,10 +2,10 @@
 // itself, half of it against the oracle in SQL. Prints the seed of every round, and stops at the first violation: a history is
 // shrunk to the smallest that shows it and becomes a test, a difference to the oracle names its step. At the end it tells how
 // often every line of docs/consequences.md was met; minutes that were too few to count make it fail.
-import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import { emptyTally, Run, shortfalls } from './oracle/run.ts';
 import { history } from './support/history.ts';
+import { readProofOptions, refuse } from './support/proof-options.ts';
 import { RandomAccount } from './support/random-core.ts';
 import { startOracleDatabase } from './oracle/database.ts';
 import type { Tally } from './oracle/run.ts';
@@ -14,12 +14,9 @@ const runsOfRound = 500;
 const accountsOfRun = 24;
 const stepsOfRun = 150;
 
-const { values } = parseArgs({ options: { minutes: { type: 'string', default: '1' } } });
-const minutes = Number(values.minutes);
-if (!(minutes > 0)) {
-  process.stderr.write(`prove: --minutes takes a number above 0, got ${JSON.stringify(values.minutes)}\n`);
-  process.exit(2);
-}
+const takes = 'it takes --minutes, a number above 0';
+const minutes = Number(readProofOptions('prove', { minutes: '1' }, takes).minutes);
+if (!(minutes > 0)) refuse('prove', takes);
 const start = Date.now();
 const half = start + minutes * 30_000;
 const end = start + minutes * 60_000;

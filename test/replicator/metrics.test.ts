@@ -1,25 +1,8 @@
 // The page of numbers: its form, and that every bound stands on it.
 import { expect, test } from 'vitest';
 import { Counters, renderMetrics } from '../../replicator/metrics.ts';
-import { windowBytesMax, type PipelineReport } from '../../replicator/status.ts';
-
-const report: PipelineReport = {
-  isFresh: true,
-  epoch: 2,
-  term: 3,
-  slot: 'drawbridge',
-  confirmedLsn: '0/10',
-  appliedToMs: 1_700_000_000_123,
-  lagMs: 12.4,
-  lanes: 101,
-  held: 2,
-  parked: 1,
-  windowBytes: 4096,
-  changeLogBytes: 7,
-  isPaused: false,
-  incompleteCommits: 5,
-  unconfirmedBytes: 160,
-};
+import { windowBytesMax } from '../../replicator/status.ts';
+import { streamingReport as report } from './streaming-report.ts';
 
 test('[P15.47] the metrics show every lane, wait and bound, each with its help and type, and counters outlive a run', () => {
   const counters = new Counters();
