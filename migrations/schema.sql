@@ -1530,6 +1530,7 @@ CREATE OR REPLACE FUNCTION drawbridge.write_sessions(account uuid, clients jsonb
  SECURITY DEFINER
  SET search_path TO ''
  SET lock_timeout TO '5s'
+ SET plan_cache_mode TO 'force_custom_plan'
 AS $function$
 declare
   latest bigint;

@@ -173,6 +173,21 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
+  test('[P15.130] the list of live sessions is known to the plan, however often one database session is given it', async () => {
+    await db.query(`load 'auto_explain'`);
+    await db.query('set local auto_explain.log_min_duration = 0');
+    await db.query('set local auto_explain.log_nested_statements = on');
+    await db.query(`set local auto_explain.log_level = 'notice'`);
+    const plans: string[] = [];
+    const keep = ({ message = '' }) => void (message.includes('ALL (') && plans.push(message));
+    db.on('notice', keep);
+    for (let n = 1; n <= 8; n += 1) await call('write_sessions', acme, '[]', '[]', [id('ses', 1)], n);
+    db.off('notice', keep);
+
+    expect(plans).toHaveLength(16);
+    expect(plans.filter((plan) => !plan.includes(id('ses', 1)))).toEqual([]);
+  });
+
   test('[P7.57] a session that a list names which arrives after a later one is written as over, unless the later one knew it', async () => {
     const both = JSON.stringify([session(1), session(2)]);
     const ids = [id('ses', 1), id('ses', 2)];
