@@ -978,6 +978,16 @@ begin
 end $function$
 ;
 
+CREATE OR REPLACE FUNCTION drawbridge.is_of_no_row(code text)
+ RETURNS boolean
+ LANGUAGE sql
+ IMMUTABLE
+ SET search_path TO ''
+AS $function$
+  select left(code, 2) in ('08', '0A', '25', '26', '28', '3D', '3F', '40', '42', '53', '55', '57', '58', 'F0', 'XX')
+$function$
+;
+
 CREATE OR REPLACE FUNCTION drawbridge.is_port_range(value text)
  RETURNS boolean
  LANGUAGE sql
@@ -1348,7 +1358,8 @@ begin
       new_row.firebase_installation_id, new_row.edge_revision);
   end if;
   return '{"outcome": "ok"}';
-exception when data_exception or integrity_constraint_violation or raise_exception then
+exception when others or assert_failure then
+  if drawbridge.is_of_no_row(sqlstate) then raise; end if;
   get stacked diagnostics failed_constraint = constraint_name;
   return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
 end $function$
@@ -1424,7 +1435,8 @@ begin
     revision = excluded.revision
   where old.account_id = account and old.revision < excluded.revision;
   return '{"outcome": "ok"}';
-exception when data_exception or integrity_constraint_violation or raise_exception then
+exception when others or assert_failure then
+  if drawbridge.is_of_no_row(sqlstate) then raise; end if;
   get stacked diagnostics failed_constraint = constraint_name;
   return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
 end $function$
@@ -1479,7 +1491,8 @@ begin
       new_row.psk_base, new_row.edge_revision);
   end if;
   return '{"outcome": "ok"}';
-exception when data_exception or integrity_constraint_violation or raise_exception then
+exception when others or assert_failure then
+  if drawbridge.is_of_no_row(sqlstate) then raise; end if;
   get stacked diagnostics failed_constraint = constraint_name;
   return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
 end $function$
@@ -1499,7 +1512,8 @@ begin
     as new (revision bigint, action text, kind text, id uuid, at timestamptz, by text, reason text)
   on conflict (account_id, revision) do nothing;
   return '{"outcome": "ok"}';
-exception when data_exception or integrity_constraint_violation or raise_exception then
+exception when others or assert_failure then
+  if drawbridge.is_of_no_row(sqlstate) then raise; end if;
   get stacked diagnostics failed_constraint = constraint_name;
   return jsonb_build_object('outcome', 'refused', 'reason', coalesce(nullif(failed_constraint, ''), sqlstate));
 end $function$
