@@ -44,7 +44,7 @@ Needs DRAWBRIDGE_INGEST_KEY.`,
     );
     if (answer.position !== null && !answer.isKnown) {
       throw new Error(
-        `The object of the account ${account.id} holds no ${kind} ${JSON.stringify(text)}: if Postgres has it, \`${program} status --account ${account.id}\` tells whether the object is behind.`,
+        `The object of the account ${account.id} holds no ${kind} ${JSON.stringify(text)}: if Postgres has it, \`${program} status --account ${account.id}\` tells whether the object lags, or cannot read the row.`,
       );
     }
     return { json: { accountId: account.id, slug: account.slug, ...answer, names }, text: renderAccess(answer, names) };

@@ -165,6 +165,12 @@ function missingText(fact: MissingFact, name: (id: string) => string): string {
       return `the account has not been delivered to its object yet: \`${program} status\` tells whether the replicator streams`;
     case 'stale':
       return `the object knows that its rows are behind, and grants nothing until its next snapshot: \`${program} resync\` asks for one`;
+    case 'behind':
+      return `what was committed more than a minute ago has not been applied, and accounts.when_behind denies new flows then: \`${program} status\` tells what is away`;
+    case 'grants':
+      return `the account holds as many grants as it may: \`${program} status\` tells more`;
+    case 'ledger':
+      return `no more records may wait for Postgres: \`${program} status\` tells what keeps them`;
     case 'account':
     case 'client':
     case 'actor':

@@ -81,6 +81,6 @@ function refuseUnknown(
   if (client !== null && resource !== null) return;
   const [noun, text] = unknown;
   throw new Error(
-    `The object of the account ${account.id} holds no ${noun} ${JSON.stringify(text)}: if Postgres has it, \`${program} status --account ${account.id}\` tells whether the object is behind.`,
+    `The object of the account ${account.id} holds no ${noun} ${JSON.stringify(text)}: if Postgres has it, \`${program} status --account ${account.id}\` tells whether the object lags, or cannot read the row.`,
   );
 }

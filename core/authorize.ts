@@ -26,6 +26,18 @@ export type Decision =
   | { readonly type: 'deny'; readonly reason: 'offline'; readonly isMismatch: boolean }
   | { readonly type: 'deny'; readonly reason: 'forbidden'; readonly violatedProperties: readonly string[] };
 
+/** Why the account as it stands grants nothing new, whatever its rows say. */
+export function reasonsAgainstGrants(
+  state: State,
+): readonly { readonly type: 'stale' | 'behind' | 'ledger' | 'grants' }[] {
+  return [
+    ...(state.stale ? [{ type: 'stale' as const }] : []),
+    ...(limitOfNewGrants(state) === null ? [{ type: 'behind' as const }] : []),
+    ...(isLedgerFull(state) ? [{ type: 'ledger' as const }] : []),
+    ...(areGrantsFull(state) ? [{ type: 'grants' as const }] : []),
+  ];
+}
+
 /**
  * `preferred`: gateways the client is connected to; `excluded`: gateways that did not answer for this request. A resource
  * that no enabled policy of the client's groups names is `not_found`, whether it exists or not.
@@ -38,7 +50,7 @@ export function authorize(
   env: Env,
 ): Decision {
   const limitedUntil = limitOfNewGrants(state);
-  if (state.stale || isLedgerFull(state) || areGrantsFull(state) || limitedUntil === null)
+  if (limitedUntil === null || reasonsAgainstGrants(state).length > 0)
     return { type: 'deny', reason: 'offline', isMismatch: false };
   const access = accessOf(state, subjectOf(client), resourceId);
   if (access.type === 'not_found') return { type: 'deny', reason: 'not_found' };

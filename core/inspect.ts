@@ -5,7 +5,7 @@ import { accessOf, factsOf, namedResources, subjectOf } from './access.ts';
 import { accessRowsMax, explainPoliciesMax } from '../protocol/explain.ts';
 import { accountOf, gatewaySession } from './state.ts';
 import { allMembers } from './memberships.ts';
-import { authorize } from './authorize.ts';
+import { authorize, reasonsAgainstGrants } from './authorize.ts';
 import { explain } from './explain.ts';
 import { grantsOfClient, liveGrant } from './grants.ts';
 import { isHeld } from './holds.ts';
@@ -210,7 +210,7 @@ function missingOf(
   access: { readonly type: string; readonly until: number },
 ): MissingFact[] {
   if (state.position === null) return [{ type: 'snapshot' }];
-  const found: MissingFact[] = state.stale ? [{ type: 'stale' }, ...missing] : [...missing];
+  const found: MissingFact[] = [...reasonsAgainstGrants(state), ...missing];
   const held = gateways.filter(({ id }) => isHeld(state, 'gateway', id));
   if (!gateways.some((gateway) => gateway.isConnected && gateway.isCompatible)) {
     for (const { id } of held) found.push({ type: 'held', kind: 'gateway', id });

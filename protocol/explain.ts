@@ -67,6 +67,12 @@ const missingFact = v.variant('type', [
   v.object({ type: v.literal('snapshot') }),
   /** The object knows that its rows are behind. */
   v.object({ type: v.literal('stale') }),
+  /** What was committed more than a minute ago has not been applied, and `accounts.when_behind` denies new grants then. */
+  v.object({ type: v.literal('behind') }),
+  /** The account has as many grants as it may. */
+  v.object({ type: v.literal('grants') }),
+  /** As many records wait for Postgres, or were refused by it, as may. */
+  v.object({ type: v.literal('ledger') }),
   v.object({
     type: v.picklist(['account', 'client', 'actor', 'token', 'provider']),
     detail: v.picklist(['absent', 'disabled', 'expired']),

@@ -142,6 +142,9 @@ function supply(driven: Drive, subject: Subject, fact: MissingFact, policy: Wire
       return subject;
     case 'snapshot':
     case 'stale':
+    case 'behind':
+    case 'grants':
+    case 'ledger':
     case 'gateway':
     case 'time':
       throw new Error(`not of a subject and its rows: ${fact.type}`);

@@ -4,8 +4,20 @@ import { expect, test } from 'vitest';
 import fc from 'fast-check';
 import * as v from 'valibot';
 import { accessAnswer, accessRequest, explainAnswer, explainRequest } from '../../protocol/explain.ts';
-import { authorizeFlow, createFlow, drive, joinClient, joinGateway, nodeHashes, refOf } from '../support/core.ts';
+import {
+  authorizeFlow,
+  createFlow,
+  drive,
+  driveWithFlow,
+  joinClient,
+  joinGateway,
+  nodeHashes,
+  refOf,
+} from '../support/core.ts';
 import { clientHello, id, ids, insert, remove, row, update, worldRows } from '../support/world.ts';
+import { flowId } from '../../protocol/ids.ts';
+import { grantsMax } from '../../core/grants.ts';
+import { unflushedMax } from '../../core/ledger.ts';
 import { emptyState } from '../../core/state.ts';
 import { explainClient, listAccess } from '../../core/inspect.ts';
 import { history } from '../support/history.ts';
@@ -241,6 +253,35 @@ test('[P5.38] an access that ends within the second is refused, and the explanat
   driven.commit(remove('policies'));
   expect(explained(driven).missing).toEqual([{ type: 'policy', resourceId: ids.resource }]);
 });
+
+test('[P5.102] where the account itself lets nothing be granted, the explanation says why', () => {
+  const denying = { ...worldRows(), accounts: [row('accounts', { when_behind: 'deny' })] };
+  const cases: readonly (readonly [string, (state: State) => void])[] = [
+    ['behind', (state) => (state.freshness.isBehind = true)],
+    ['ledger', (state) => (state.ledger.stored = unflushedMax)],
+    ['grants', fillGrants],
+  ];
+  for (const [type, happen] of cases) {
+    const driven = drive(denying);
+    joinGateway(driven);
+    joinClient(driven);
+    expect(explained(driven).verdict).toBe('allow');
+    happen(driven.state);
+    const told = explained(driven);
+    expect([told.verdict, told.missing]).toEqual(['offline', [{ type }]]);
+  }
+});
+
+/** With copies of one that only awaits being told of. */
+function fillGrants({ grants }: State): void {
+  const { state } = driveWithFlow();
+  const [live] = state.grants.values();
+  if (live === undefined) throw new Error('no flow');
+  for (let n = grants.size; n < grantsMax; n += 1) {
+    const flow = v.parse(flowId, id('flow', n));
+    grants.set(flow, { ...live, flowId: flow });
+  }
+}
 
 const about = { version: 1, account: ids.account };
 const resourceAsked = { type: 'resource', id: ids.resource };

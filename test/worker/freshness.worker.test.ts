@@ -6,6 +6,7 @@ import { afterEach, expect, test } from 'vitest';
 import * as v from 'valibot';
 import { accountObjectName, streamObjectName } from '../../worker/env.ts';
 import { accountId } from '../../protocol/ids.ts';
+import { accessRequest, explainRequest } from '../../protocol/explain.ts';
 import { heartbeat } from '../../protocol/stream.ts';
 import { id, ids, lsn, row, snapshotDelivery, worldRows } from '../support/world.ts';
 import { dial, join, token } from './device.ts';
@@ -20,9 +21,7 @@ test('[P6.6] [P5.44] an object asks the Stream object behind a grant, takes back
   await account().deliver(snapshotDelivery(100, rows));
   const { device: gateway } = await join('gateway');
   const { device: client } = await join('client');
-  const applied = { lsn: lsn(90), committedAtUs: (Date.now() - 120_000) * 1000, late: [] };
-  const beat = { run: crypto.randomUUID(), count: 1 };
-  await stream().hear(v.parse(heartbeat, { version: 1, term: 1, epoch: 1, beat, applied }));
+  await hearBehind();
   const request = { resource_id: ids.resource, connected_gateway_ids: [] };
   client.send({ topic: 'client', event: 'create_flow', payload: request, ref: 1 });
 
@@ -40,6 +39,23 @@ test('[P6.6] [P5.44] an object asks the Stream object behind a grant, takes back
   expect([refused.status, (await refused.json<{ code: string }>()).code]).toEqual([401, 'invalid_token']);
 });
 
+test('[P5.103] before it explains, an object that has heard nothing lately asks how far the stream has come', async () => {
+  const rows = { ...worldRows(), accounts: [row('accounts', { when_behind: 'deny' })] };
+  await account().deliver(snapshotDelivery(100, rows));
+  await join('gateway');
+  await join('client');
+  await hearBehind();
+
+  const asked = { version: 1, account: ids.account, place: null } as const;
+  const given = { token: null, remoteIp: null, region: null };
+  const question = v.parse(explainRequest, { ...asked, client: ids.client, resource: ids.resource, given });
+  expect(await account().explain(question)).toMatchObject({ verdict: 'offline', missing: [{ type: 'behind' }] });
+
+  await evictDurableObject(account());
+  const list = v.parse(accessRequest, { ...asked, of: { type: 'resource', id: ids.resource } });
+  expect(await account().access(list)).toMatchObject({ rows: [{ verdict: 'offline' }] });
+});
+
 test('[P1.71] an object is on the register before it holds anything, and accounts with devices come first', async () => {
   const other = v.parse(accountId, id('other'));
   await env.ACCOUNT.getByName(accountObjectName(other)).deliver({ ...snapshotDelivery(100, {}), account: other });
@@ -52,3 +68,10 @@ test('[P1.71] an object is on the register before it holds anything, and account
   expect(await listed()).toEqual([ids.account, other]);
   device.close();
 });
+
+/** What was committed two minutes ago is the last that has been applied. */
+async function hearBehind(): Promise<void> {
+  const applied = { lsn: lsn(90), committedAtUs: (Date.now() - 120_000) * 1000, late: [] };
+  const beat = { run: crypto.randomUUID(), count: 1 };
+  await stream().hear(v.parse(heartbeat, { version: 1, term: 1, epoch: 1, beat, applied }));
+}

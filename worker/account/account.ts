@@ -21,7 +21,7 @@ import {
 } from './sockets.ts';
 import { digestRows } from './digest.ts';
 import { holdsOf, isRowOf } from '../../core/holds.ts';
-import { accountOf, emptyState, type State } from '../../core/state.ts';
+import { emptyState, type State } from '../../core/state.ts';
 import { StreamLink } from './stream-link.ts';
 import { flushDueAt } from '../../core/ledger.ts';
 import { Outbox } from '../write-back/outbox.ts';
@@ -134,12 +134,14 @@ export class Account extends DurableObject<Env> {
   }
 
   /** Why a client may or may not reach a resource, for operators. */
-  explain(request: ExplainRequest): ExplainAnswer {
+  async explain(request: ExplainRequest): Promise<ExplainAnswer> {
+    await this.#stream.askUnlessFresh(this.#state);
     return explainClient(this.#state, request, this.#env());
   }
 
   /** Who can reach a resource, or what an actor or a client can, for operators. */
-  access(request: AccessRequest): AccessAnswer {
+  async access(request: AccessRequest): Promise<AccessAnswer> {
+    await this.#stream.askUnlessFresh(this.#state);
     return listAccess(this.#state, request, this.#env());
   }
 
@@ -353,7 +355,7 @@ export class Account extends DurableObject<Env> {
         for (const send of sends) performSend(this.ctx, send);
         for (const { event, ...fields } of notes) log.warn(event, fields);
       }
-      if (taken.some(({ asksFreshness }) => asksFreshness)) this.#stream.ask(accountOf(this.#state)?.id ?? null);
+      if (taken.some(({ asksFreshness }) => asksFreshness)) void this.#stream.ask(this.#state);
       // What is to be written back is looked at again once the alarm that writes has ended.
       this.#wakeups.wakeAt(this.#wakeups.isRinging() ? this.#state.deadline : effects.wakeAt);
       this.#hub.follow(() => this.#state, effects);

@@ -4,6 +4,8 @@
 // answer in time, or a failure, counts as not knowing.
 import { canaryAccount } from '../../protocol/stream.ts';
 import { streamObjectName } from '../env.ts';
+import { accountOf, type State } from '../../core/state.ts';
+import { isFresh } from '../../core/freshness.ts';
 import * as log from '../log.ts';
 import type { AccountId } from '../../protocol/ids.ts';
 import type { Applied } from '../../core/stream.ts';
@@ -23,7 +25,7 @@ export class StreamLink {
   readonly #ctx: DurableObjectState;
   readonly #env: Env;
   readonly #hear: (input: Input) => void;
-  #isAsking = false;
+  #asking: Promise<void> | null = null;
   #reportedAt = -Infinity;
 
   /** `hear` takes the answers to `ask`, as inputs. */
@@ -39,16 +41,26 @@ export class StreamLink {
     await this.#env.STREAM.getByName(streamObjectName).register(account, place);
   }
 
-  /** Asks behind the present turn. While one question is open no other is asked. */
-  ask(accountId: AccountId | null): void {
-    if (this.#isAsking) return;
-    this.#isAsking = true;
+  /** Resolves once what is known of the stream is as fresh as it can be. */
+  async askUnlessFresh(state: State): Promise<void> {
+    if (!isFresh(state)) await this.ask(state);
+  }
+
+  /** Asks behind the present turn, one question at a time; resolves once the answer was heard, or that there is none. */
+  async ask(state: State): Promise<void> {
+    this.#asking ??= this.#askOnce(accountOf(state)?.id ?? null);
+    await this.#asking;
+  }
+
+  #askOnce(accountId: AccountId | null): Promise<void> {
     const asking = appliedTo(this.#env).then((applied) => {
-      this.#isAsking = false;
+      this.#asking = null;
       const late = accountId === null ? undefined : applied?.lateToMs[accountId];
       this.#hear({ type: 'freshness', epoch: applied?.epoch ?? null, appliedTo: late ?? applied?.toMs ?? null });
     });
-    this.#ctx.waitUntil(asking.catch((cause: unknown) => log.error('freshness_failed', cause)));
+    const asked = asking.catch((cause: unknown) => log.error('freshness_failed', cause));
+    this.#ctx.waitUntil(asked);
+    return asked;
   }
 
   /** A device has connected: in a new epoch its account is resynchronized before those without. */
