@@ -39,6 +39,9 @@ export const registrationsMax = 20_000;
 /** A device that Postgres refused is not registered again for this long, milliseconds, unless its row comes. */
 const refusedMs = 30_000;
 
+/** The constraints by which another row has the key or an address: one that this object lacks. What else refuses a device no row can mend. */
+const hasWinner = /^(?:(?:clients|gateways)_account_id_(?:\w+_external_id|ipv4|ipv6)_key|network_addresses_pkey)$/;
+
 /** Refusals remembered, at most; beyond it the oldest is forgotten. */
 const refusalsMax = 1000;
 
@@ -117,7 +120,7 @@ export function takeWritten(
       if (outcome === 'refused') noteRefused(id, reason, effects);
     } else {
       if (outcome === 'refused') {
-        noteRefusal(state, registration);
+        noteRefusal(state, registration, reason);
         tables.evicted.add(id);
         noteRefused(id, reason, effects);
       }
@@ -208,9 +211,9 @@ function drop(tables: Tables, { table, id }: Registration, touched: Touched, eff
   effects.saves.push({ type: 'delete-row', table, key: id });
 }
 
-function noteRefusal(state: State, registration: Registration): void {
+function noteRefusal(state: State, registration: Registration, reason: string | undefined): void {
   const key = refusalKeyOf(registration);
-  if (state.refusals.delete(key)) wantWinner(state);
+  if (state.refusals.delete(key) && hasWinner.test(reason ?? '')) wantWinner(state);
   state.refusals.set(key, state.now + refusedMs);
   const [oldest] = state.refusals.keys();
   if (state.refusals.size > refusalsMax && oldest !== undefined) state.refusals.delete(oldest);

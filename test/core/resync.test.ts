@@ -34,11 +34,11 @@ function snapshot(driven: Drive): void {
 }
 
 /** The device is registered, and Postgres refuses it. */
-function refuse(driven: Drive): void {
+function refuse(driven: Drive, reason = 'clients_account_id_actor_id_external_id_key'): void {
   connect(driven);
   const taken = takeBatch(driven.state, ids.account, driven.records());
   if (taken === null) throw new Error('nothing is to be written');
-  const results = taken.batch.devices.map(({ id }) => ({ id, outcome: 'refused' as const, reason: 'a key' }));
+  const results = taken.batch.devices.map(({ id }) => ({ id, outcome: 'refused' as const, reason }));
   driven.step({
     type: 'flushed',
     ...taken,
@@ -134,7 +134,7 @@ test('[P6.34] by itself it asks eight times until a snapshot comes, and from the
   expect(resyncDueAt(driven.state)).toBeGreaterThan(driven.now);
 });
 
-test('[P6.27] a device that Postgres refuses twice has the object ask at once', () => {
+test('[P6.27] a device that Postgres refuses twice, since another row has its key or an address, has the object ask at once', () => {
   const driven = configured({ ...worldRows(), clients: [] });
   refuse(driven);
   expect(resyncDueAt(driven.state)).toBe(null);
@@ -146,4 +146,15 @@ test('[P6.27] a device that Postgres refuses twice has the object ask at once', 
   driven.commit(insert('clients', {}));
   connect(driven);
   expect(resyncDueAt(driven.state)).toBe(null);
+});
+
+test('[P6.39] a device that Postgres refuses for something else than its key or an address has no snapshot taken, however often', () => {
+  const driven = configured({ ...worldRows(), clients: [] });
+  for (const reason of ['three_devices_each', 'P0001', 'P0001']) {
+    refuse(driven, reason);
+    expect(resyncDueAt(driven.state)).toBe(null);
+    driven.now += 30_000;
+  }
+  refuse(driven, 'network_addresses_pkey');
+  expect(resyncDueAt(driven.state)).toBe(driven.now);
 });
