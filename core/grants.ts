@@ -20,6 +20,9 @@ import type { Hashes } from './hashes.ts';
 /** Grants held, live or owed to somebody, at most: some 65 MB after waking, beside what the rows of a large account take. */
 export const grantsMax = 100_000;
 
+/** Beyond so many nothing is kept for clients that are away: the news of what ended gives way to what lives. */
+const keptForAwayMax = grantsMax / 2;
+
 /** Whether nothing more may be granted, since memory has an end. */
 export function areGrantsFull({ grants }: State): boolean {
   return grants.size >= grantsMax;
@@ -71,8 +74,8 @@ export function endGrant(state: State, grant: LiveGrant, effects: Effects, cause
 }
 
 /**
- * Keeps what is owed for an access that is over; longer for a client that is away, whose connection outlives the expiry. One whose
- * row is gone counts too: the row may come back before the client does.
+ * Keeps what is owed for an access that is over; longer for a client that is away, whose connection outlives the expiry, where there
+ * is room. One whose row is gone counts too: the row may come back before the client does.
  */
 export function owe(
   state: State,
@@ -81,8 +84,8 @@ export function owe(
   effects: Effects,
 ): void {
   const { flowId: id, clientId, resourceId, gatewayId, expiresAt: rejectUntil } = pair;
-  const isAway = clientSession(state, clientId) === null;
-  const expiresAt = isAway ? Math.max(rejectUntil, state.now + clientAwayMsMax) : rejectUntil;
+  const isKept = clientSession(state, clientId) === null && state.grants.size < keptForAwayMax;
+  const expiresAt = isKept ? Math.max(rejectUntil, state.now + clientAwayMsMax) : rejectUntil;
   const owed = {
     phase: 'owed' as const,
     flowId: id,

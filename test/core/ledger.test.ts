@@ -301,6 +301,21 @@ test('[P15.109] an account that holds as many grants as it may grants nothing mo
   expect(driven.commit(remove('policies'))).toContain(reject);
 });
 
+test('[P15.131] what a client that is away is to be told keeps no more than half of the room for grants', () => {
+  for (const isRoom of [true, false]) {
+    const driven = driveWithFlow();
+    const [live] = driven.state.grants.values();
+    if (live?.phase !== 'live') throw new Error('no flow');
+    const others = Array.from({ length: grantsMax / 2 - 1 }, (_, n) => v.parse(flowId, id('flow', n)));
+    for (const other of isRoom ? others.slice(1) : others) driven.state.grants.set(other, { ...live, flowId: other });
+    driven.step({ type: 'closed', sessionId: 'client' });
+    driven.now = live.expiresAt;
+    driven.step({ type: 'tick' });
+    expect(driven.state.grants.has(live.flowId)).toBe(isRoom);
+    expect(lastRecord(driven)).toMatchObject({ flowId: live.flowId, told: 'sent' });
+  }
+});
+
 test('[P15.50] of refused requests so many kinds are kept at a time, and more of the same are counted', () => {
   const driven = drive();
   joinClient(driven);
