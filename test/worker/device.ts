@@ -17,15 +17,22 @@ const tokens = {
 /** A signed token of the world's client, gateway or relay; `changes` vary the envelope, `keys` is the deployment's otherwise. */
 export function token(
   role: SocketRole,
-  changes: { readonly account?: string; readonly id?: string; readonly secret?: string; readonly place?: string } = {},
+  changes: {
+    readonly account?: string;
+    readonly id?: string;
+    readonly secret?: string;
+    readonly place?: string;
+    readonly issuedAtSeconds?: number;
+  } = {},
   keys = env.DRAWBRIDGE_TOKEN_KEYS,
 ): string {
-  const { account, type, id, secret, place = null } = { account: ids.account, ...tokens[role], ...changes };
+  const all = { account: ids.account, issuedAtSeconds: 0, ...tokens[role], ...changes };
+  const { account, type, id, secret, issuedAtSeconds, place = null } = all;
   const envelope = {
     type,
     accountId: v.parse(accountId, account),
     tokenId: v.parse(tokenId, id),
-    issuedAtSeconds: 0,
+    issuedAtSeconds,
     place,
     secret,
   };

@@ -8,7 +8,7 @@ import { accountObjectName, streamObjectName } from '../../worker/env.ts';
 import { accountId } from '../../protocol/ids.ts';
 import { accessRequest, explainRequest } from '../../protocol/explain.ts';
 import { heartbeat } from '../../protocol/stream.ts';
-import { id, ids, lsn, row, snapshotDelivery, worldRows } from '../support/world.ts';
+import { commit, commitsDelivery, id, ids, insert, lsn, row, snapshotDelivery, worldRows } from '../support/world.ts';
 import { dial, join, token } from './device.ts';
 
 const account = () => env.ACCOUNT.getByName(accountObjectName(ids.account));
@@ -54,6 +54,20 @@ test('[P5.103] before it explains, an object that has heard nothing lately asks 
   await evictDurableObject(account());
   const list = v.parse(accessRequest, { ...asked, of: { type: 'resource', id: ids.resource } });
   expect(await account().access(list)).toMatchObject({ rows: [{ verdict: 'offline' }] });
+});
+
+test('[P6.40] a connection that waits for its row while the account is behind holds up nobody, the row that it waits for least of all', async () => {
+  await account().deliver(snapshotDelivery(100));
+  const later = id('tokc', 9);
+  const signed = token('client', { id: later, issuedAtSeconds: Math.floor(Date.now() / 1000) });
+  const waiting = dial('client', { signed });
+  const refused = waiting.then(({ status }) => `connect: ${status}`);
+  // Each is an event of the object's own: after so many the connection is among those that wait.
+  for (let i = 0; i < 50; i += 1) {
+    expect(await Promise.race([refused, account().status()])).toMatchObject({ stale: false });
+  }
+  await account().deliver(commitsDelivery(100, [commit(101, insert('tokens', { id: later }))]));
+  expect((await waiting).status).toBe(101);
 });
 
 test('[P1.71] an object is on the register before it holds anything, and accounts with devices come first', async () => {
