@@ -4,6 +4,7 @@
 // Every state of a record has a revision, which only grows within the account. Records reach Postgres in order of their
 // revisions, so one number, `through`, says which have. Nothing waits for Postgres but Postgres: at `unflushedMax` records
 // that it does not have, new flows are refused and no record is dropped.
+import { adaptSizes, fullBatches, shrinkAll } from './batch-sizes.ts';
 import { fractionOf } from './encoding.ts';
 import { emptyRefused, isRowRefused, refusedMax, takeRefused, takeResults } from './refused-records.ts';
 import { forgetEnded, liveRecord, recordOf, revisionOf, takeSessions } from './records.ts';
@@ -21,6 +22,7 @@ import type {
 import type { ClientSession, Grant, LiveGrant, State } from './state.ts';
 import type { Effects } from './effect.ts';
 import type { FlowId, ResourceId } from '../protocol/ids.ts';
+import type { BatchSizes } from './batch-sizes.ts';
 import type { Refused } from './refused-records.ts';
 
 /** Records that Postgres does not have, at most: 24 hours of 20 flows a second. */
@@ -28,9 +30,6 @@ export const unflushedMax = 24 * 3600 * 20;
 
 /** Kinds of denial that wait for the end of their minute, at most; beyond it more of the same are counted, others are not. */
 export const denialsMax = 10_000;
-
-/** Records in one flush, at most. */
-export const batchRecordsMax = 1000;
 
 /** What has happened is written back after this time, milliseconds, together with what happens meanwhile. */
 const flushDelayMs = 1000;
@@ -67,6 +66,8 @@ export type Ledger = {
   readonly refused: Refused;
   /** When the next flush is due; null when there is nothing to write. */
   dueAt: number | null;
+  /** Records in the next flush, at most. */
+  readonly sizes: BatchSizes;
   /** Flushes that failed since the last that did not, and when the next may begin. */
   failures: number;
   retryAt: number;
@@ -95,6 +96,7 @@ export function emptyLedger(): Ledger {
     unsavedEnds: [],
     refused: emptyRefused(),
     dueAt: null,
+    sizes: fullBatches(),
     failures: 0,
     retryAt: 0,
   };
@@ -215,7 +217,7 @@ export function flushDueAt({ ledger }: State): number | null {
   return ledger.dueAt === null || !ledger.isConfigured ? null : Math.max(ledger.dueAt, ledger.retryAt);
 }
 
-/** What the next flush writes, or null. `stored`: the first records of storage by revision, `batchRecordsMax` of them at most. */
+/** What the next flush writes, or null. `stored`: the first records of storage by revision, as many as a flush may have. */
 export function takeBatch(
   state: State,
   account: string,
@@ -224,20 +226,20 @@ export function takeBatch(
   const { ledger } = state;
   const inMemory: FlowRecord[] = [];
   for (const [flowId, revision] of ledger.unflushed) {
-    if (inMemory.length >= batchRecordsMax) break;
+    if (inMemory.length >= ledger.sizes.flows) break;
     const grant = state.grants.get(flowId);
     const record = grant === undefined ? null : recordOf(grant, revision);
     if (record === null) ledger.unflushed.delete(flowId);
     else inMemory.push(record);
   }
-  const records = [...inMemory, ...stored].sort((a, b) => a.revision - b.revision).slice(0, batchRecordsMax);
+  const records = [...inMemory, ...stored].sort((a, b) => a.revision - b.revision).slice(0, ledger.sizes.flows);
   const again = takeRefused(state, records);
   const isKnown = ({ first, flowId }: FlowRecord) => first <= ledger.through && !isRowRefused(state, flowId);
   const flows = [...again.flows, ...records.map((record) => ({ ...record, isKnown: isKnown(record) }))];
   const denials = [...ledger.denials.values()].filter(({ minute }) => isOver(minute, state.now));
   const sessions = takeSessions(state);
-  const devices = unwritten(state).slice(0, batchRecordsMax);
-  const holds = [...again.holds, ...[...ledger.holds.values()].slice(0, batchRecordsMax)];
+  const devices = unwritten(state).slice(0, ledger.sizes.devices);
+  const holds = [...again.holds, ...[...ledger.holds.values()].slice(0, ledger.sizes.holds)];
   if ([devices, flows, denials, holds].every(({ length }) => length === 0) && sessions === null) {
     findDue(state);
     return null;
@@ -258,6 +260,7 @@ export function flushed(
     ledger.failures = 0;
     ledger.retryAt = 0;
   }
+  adaptSizes(ledger.sizes, answer.failed);
   const isWritten = (part: BatchAnswer['failed'][number]) => !answer.failed.includes(part);
   // What was refused before is older than `through`.
   const through = Math.max(ledger.through, batch.flows.at(-1)?.revision ?? 0);
@@ -290,8 +293,14 @@ function partsOf({ devices, flows, denials, sessions, holds }: Batch): number {
   return [devices, flows, denials, holds].filter(({ length }) => length > 0).length + (sessions === null ? 0 : 1);
 }
 
-/** Something of the flush, or all, is not known to have arrived: it is made again, later each time, spread by chance. */
+/** Nothing of the flush is known to have arrived. */
 export function flushFailed(state: State, seed: string): void {
+  shrinkAll(state.ledger.sizes);
+  putOff(state, seed);
+}
+
+/** What has not arrived is written again, later each time, spread by chance. */
+export function putOff(state: State, seed: string): void {
   const { ledger } = state;
   ledger.failures += 1;
   const wait = Math.min(retryMs.longest, retryMs.first * 2 ** Math.min(ledger.failures - 1, 16));

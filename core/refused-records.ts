@@ -50,7 +50,8 @@ export function takeRefused(
   if (refused.records.size === 0 || refused.dueAt > now) return taken;
   if (refused.left === 0) refused.left = refused.records.size;
   const later = new Set(flows.map(({ flowId }) => flowId));
-  for (const { record, isKnown } of [...refused.records.values()].slice(0, Math.min(refused.left, againInBatchMax))) {
+  const count = Math.min(refused.left, againInBatchMax, ledger.sizes.flows);
+  for (const { record, isKnown } of [...refused.records.values()].slice(0, count)) {
     if (!('flowId' in record)) taken.holds.push(record);
     else if (!later.has(record.flowId)) taken.flows.push({ ...record, isKnown });
   }

@@ -33,7 +33,7 @@ import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
 import { keepUnseen, takeWritten } from './registration.ts';
 import { saveEnded } from './records.ts';
-import { flushDueAt, flushed, flushFailed, resumeSessions } from './ledger.ts';
+import { flushDueAt, flushed, flushFailed, putOff, resumeSessions } from './ledger.ts';
 import { missingFlows, writeUnseen } from './seen-writes.ts';
 import { parsePgSnapshot } from '../protocol/visibility.ts';
 import { becomeStale, endResync, noteAsked, resumeResync, resyncDueAt, wantRows } from './resync.ts';
@@ -224,7 +224,7 @@ function takeHold(state: State, input: Extract<Input, { type: 'hold' | 'lift' }>
 function takeFlushed(state: State, input: Extract<Input, { type: 'flushed' }>, effects: Effects, env: Env): void {
   forgetHoldRecords(state, input.batch, input.answer, effects);
   const gone = flushed(state, input, effects);
-  if (input.answer.failed.length > 0) flushFailed(state, env.seed);
+  if (input.answer.failed.length > 0) putOff(state, env.seed);
   const { devices } = input.answer;
   const touched = nothingTouched();
   if (devices !== null) takeWritten(state, input.batch.devices, devices, touched, effects);

@@ -1,7 +1,8 @@
 // A long time without Postgres: more waits for it than one flush takes, and flows change before they were ever written.
 import { expect, test } from 'vitest';
 import { authorizeFlow, createFlow, drive, joinClient, joinGateway, refOf, type Drive } from '../support/core.ts';
-import { batchRecordsMax, takeBatch } from '../../core/ledger.ts';
+import { batchRecordsMax } from '../../core/batch-sizes.ts';
+import { takeBatch } from '../../core/ledger.ts';
 import { id, ids, lsn, remove, row, worldRows } from '../support/world.ts';
 
 const count = batchRecordsMax + 200;
@@ -78,4 +79,36 @@ test('[P7.49] a snapshot between two flushes cuts no flow whose row is still to 
     commits: [],
   });
   expect([...driven.state.grants.values()].filter(({ phase }) => phase === 'live')).toHaveLength(live);
+});
+
+test('[P7.62] where Postgres takes fewer records in its time than one flush has, all are written in smaller ones', () => {
+  const driven = granted();
+  const table = new Map<string, boolean>();
+  const takes = 40;
+  let failures = 0;
+  for (let xid = 1; table.size < count && failures < count; xid += 1) {
+    const taken = takeBatch(driven.state, ids.account, driven.records().slice(0, batchRecordsMax));
+    if (taken === null || taken.batch.flows.length <= takes) flush(driven, table, [], xid);
+    else {
+      failures += 1;
+      driven.step({ type: 'flush-failed' });
+    }
+  }
+  expect([table.size, failures < count]).toEqual([count, true]);
+});
+
+test('[P7.63] a part that Postgres never takes makes no flush of others smaller, and after an outage flushes have their size again at once', () => {
+  const driven = granted();
+  for (let times = 0; times < 5; times += 1) driven.step({ type: 'flush-failed' });
+  const sizes: number[] = [];
+  for (let xid = 1; ; xid += 1) {
+    const taken = takeBatch(driven.state, ids.account, driven.records().slice(0, batchRecordsMax));
+    if (taken === null || taken.batch.flows.length === 0) break;
+    sizes.push(taken.batch.flows.length);
+    const flows = { xid: String(xid), results: [] };
+    driven.step({ type: 'flushed', ...taken, answer: { devices: null, flows, holds: null, failed: ['sessions'] } });
+  }
+  // But for the last, which is what was left.
+  expect(sizes.slice(0, -1)).toEqual(sizes.slice(0, -1).sort((a, b) => a - b));
+  expect(sizes.length).toBeLessThanOrEqual(12);
 });

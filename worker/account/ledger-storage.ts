@@ -1,7 +1,8 @@
 // What of the ledger Postgres does not have yet, in the object's SQLite: records whose grants are gone, those that Postgres
 // refuses, counts of refused requests, connections that have ended, holds placed and lifted, and how far Postgres has the rest.
 import * as v from 'valibot';
-import { batchRecordsMax, resumeLedger } from '../../core/ledger.ts';
+import { batchRecordsMax } from '../../core/batch-sizes.ts';
+import { resumeLedger } from '../../core/ledger.ts';
 import { holdRefused } from '../../core/refused-records.ts';
 import {
   denial as denialSchema,
