@@ -3,6 +3,7 @@ import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { queryMsMax } from '../../worker/write-back/waits.ts';
 import { acme, insertRow } from '../support/insert-row.ts';
 import { id } from '../support/world.ts';
 
@@ -89,3 +90,10 @@ test.each(['query_canceled', 'lock_not_available', 'serialization_failure', 'dis
     await expect(write('write_flows($1, $2)', [flow(1, 'even'), flow(2, 'odd')])).rejects.toThrow('an objection');
   },
 );
+
+test('[P7.64] Postgres ends a statement of the edge before the edge gives up the whole flush', async () => {
+  const limit = `select (extract(epoch from split_part(config, '=', 2)::interval) * 1000)::int as ms
+    from pg_roles, unnest(rolconfig) as config where rolname = 'drawbridge_edge' and config like 'statement_timeout=%'`;
+  const { rows } = await db.query<{ ms: number }>(limit);
+  expect(rows[0]?.ms).toBeLessThanOrEqual(queryMsMax - 1000);
+});

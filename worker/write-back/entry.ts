@@ -12,6 +12,7 @@ import { written as writtenSchema } from '../../protocol/write-back.ts';
 import { accountId } from '../../protocol/ids.ts';
 import { ingestKeys } from '../env.ts';
 import { steeringText } from '../../protocol/steering.ts';
+import { connectMsMax, queryMsMax, turnWaitMsMax } from './waits.ts';
 import { lookAgainMs, Turns } from './turns.ts';
 import * as log from '../log.ts';
 import type {
@@ -26,11 +27,6 @@ import type {
 } from '../../protocol/write-back.ts';
 import type { Env } from '../env.ts';
 import type { Steering } from '../../protocol/steering.ts';
-
-const connectMsMax = 5000;
-const queryMsMax = 15_000;
-/** How long who writes waits for others before it is put off, milliseconds. */
-const turnWaitMsMax = 10_000;
 
 export class WriteBack extends WorkerEntrypoint<Env> {
   /** Writes one batch, part by part. Never throws: says in one sentence when the database does not answer. */
