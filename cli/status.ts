@@ -9,6 +9,7 @@ import { withDatabase } from './database.ts';
 import { accountLabel, idOf, NotFoundError } from './find.ts';
 import { grantsMax } from '../core/grants.ts';
 import { relaysMax } from '../core/relays.ts';
+import { sessionsMax } from '../core/sessions.ts';
 import { sharedAccountId } from '../protocol/ids.ts';
 import { readingOf, type Reading } from './reading.ts';
 import { readAccounts, readDatabase, readSlot } from './status-database.ts';
@@ -171,6 +172,8 @@ export function accountProblem({ lane, ...account }: AccountRow, object: StatusA
   }
   if (object.grants >= grantsMax)
     return `it holds ${grantsMax} grants, ${object.flows} of them live, and no new flow is granted until some end: spread its sites and users over several accounts`;
+  if (object.clients + object.gateways >= sessionsMax)
+    return `it has ${sessionsMax} devices connected, and further ones are refused: spread its sites and users over several accounts`;
   if (object.relays >= relaysMax) return `it has ${tooManyRelays}`;
   if (clonedDevices.length === 0) return writeBackProblem(object);
   return `several programs connect by turns under one external_id (devices ${clonedDevices.join(', ')}): give each its own`;

@@ -3,7 +3,7 @@
 // passes their set on.
 import { accountOf } from './state.ts';
 import { expectAt, expectLease } from './due.ts';
-import { graceMs, joinRelay, leaveRelay, relayId } from './relays.ts';
+import { graceMs, joinRelay, leaveRelay, relayId, relaysMax } from './relays.ts';
 import { isValidToken } from './token.ts';
 import { patchAllRelays, resumeTelling } from './relay-views.ts';
 import { refusalOf } from '../protocol/reasons.ts';
@@ -32,6 +32,8 @@ export function connectRelay(
   if (token === undefined) return refuse(refusalOfAbsent(state, hello.token, effects));
   if (!isValidToken(token, hello, state.now, env)) return refuse('invalid_token');
   if ((accountOf(state)?.disabled_at ?? null) !== null) return refuse('account_disabled');
+  // Twice the relays: all of them may dial again before it is noticed that they were gone.
+  if (state.relaySessions.size >= 2 * relaysMax) return refuse('account_too_large');
   const session: RelaySession = {
     role: 'relay',
     id: sessionId,

@@ -36,6 +36,9 @@ import type { Hello } from '../protocol/link.ts';
 import type { Relay } from '../protocol/device/shared.ts';
 import type { TokenRow } from '../protocol/rows.ts';
 
+/** Devices connected at the same time, at most: 10,000 clients, and the gateways that serve them. */
+export const sessionsMax = 11_000;
+
 /** Decides a connection. An admitted one replaces the device's older session, which is closed. */
 export function connect(state: State, sessionId: string, hello: Hello, effects: Effects, env: Env): Admission {
   const refuse = (code: RefusalCode): Admission => ({ type: 'refused', refusal: refusalOf(code) });
@@ -45,6 +48,8 @@ export function connect(state: State, sessionId: string, hello: Hello, effects: 
   const token = must(state.tables.rows.tokens.get(hello.token.id), 'the row of a token that is not refused');
   if (isActorHeld(state, token)) return refuse('held');
   const known = sessionOf(state, sessionId, hello, token);
+  const isConnected = known !== null && state.sessionOfDevice.has(known.deviceId);
+  if (!isConnected && state.sessions.size >= sessionsMax) return refuse('account_too_large');
   if (known === null && !register(state, hello, token, effects, env)) return refuse('registration_refused');
   const found = known ?? must(sessionOf(state, sessionId, hello, token), 'the session of a device just registered');
   if (isHeld(state, found.role, found.deviceId)) return refuse('held');

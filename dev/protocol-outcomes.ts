@@ -16,6 +16,7 @@ const refusedWhen: Readonly<Record<RefusalCode, string>> = {
   held: 'an operator holds the device or its actor',
   registration_refused:
     'the device has no row and cannot have one now: Postgres has just refused it, the rows are stale, or no room is left',
+  account_too_large: 'the account has 11,000 clients and gateways connected, or 2,000 connections of relays',
   superseded: 'a newer connection of the device is in place',
   device_cloned:
     "other keys have taken the device's connection five times within a minute: programs share an `external_id`",

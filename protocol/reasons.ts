@@ -25,6 +25,11 @@ const refusals = {
     detail: 'The device cannot be registered now, as after the database has refused it: try again.',
     retry: 30,
   },
+  account_too_large: {
+    status: 503,
+    detail: 'The account has as many devices connected as it may: try again later.',
+    retry: 60,
+  },
   superseded: { status: 503, detail: 'A newer connection of the same device is in place.', retry: 60 },
   device_cloned: {
     status: 503,

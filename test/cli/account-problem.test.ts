@@ -3,6 +3,7 @@ import { expect, test } from 'vitest';
 import { accountProblem } from '../../cli/status.ts';
 import { grantsMax } from '../../core/grants.ts';
 import { relaysMax } from '../../core/relays.ts';
+import { sessionsMax } from '../../core/sessions.ts';
 import { lsn } from '../support/world.ts';
 
 const row = { id: 'id', slug: 'acme', place: null, lane: { state: 'live', reason: null, epoch: 2, lsn: lsn(100) } };
@@ -42,6 +43,11 @@ test.each([
     row,
     { ...object, grants: grantsMax },
     /it holds 100000 grants, 1 of them live, and no new flow is granted until some end: spread/,
+  ],
+  [
+    row,
+    { ...object, clients: sessionsMax, gateways: 0 },
+    /it has 11000 devices connected, and further ones are refused/,
   ],
   [row, { ...object, relays: relaysMax }, /it has 1000 relays, and further ones are refused: stop some/],
   [row, { ...object, clonedDevices: ['d1'] }, /one external_id \(devices d1\)/],

@@ -336,6 +336,15 @@ test('[P15.81] the relays of one account are bounded, and one beyond the bound i
   expect(driven.state.relays.size).toBe(relaysMax);
 });
 
+test('[P15.132] relays that connect and never join are bounded too', () => {
+  const driven = drive(relayRows());
+  const connectNow = (n: number) => driven.step({ type: 'connect', sessionId: `s${n}`, hello: relayHello() }).admission;
+  for (let n = 0; n < 2 * relaysMax; n += 1) connectNow(n);
+  expect(connectNow(2 * relaysMax)).toMatchObject({ type: 'refused', refusal: { code: 'account_too_large' } });
+  driven.step({ type: 'closed', sessionId: 's7' });
+  expect(connectNow(2 * relaysMax)).toMatchObject({ type: 'admitted' });
+});
+
 test('[P10.19] a relay that restarts with another secret changes nothing of a live flow', () => {
   const driven = driveWithFlow(relayRows());
   joinRelay(driven);

@@ -5,6 +5,7 @@ import { clientHello, gatewayHello, id, ids, remove, row, update, worldRows } fr
 import { StoredMemberships } from '../support/stored-memberships.ts';
 import { clonedDevices } from '../../core/clones.ts';
 import { emptyState } from '../../core/state.ts';
+import { sessionsMax } from '../../core/sessions.ts';
 import { step } from '../../core/step.ts';
 import { refusalOf } from '../../protocol/reasons.ts';
 import { nodeHashes } from '../support/core.ts';
@@ -42,6 +43,21 @@ test('[P5.14] a disabled account or actor is refused, and told to come back late
   const rows = worldRows();
   expect(codeOf(drive({ ...rows, accounts: [row('accounts', disabled)] }), clientHello())).toBe('account_disabled');
   expect(codeOf(drive({ ...rows, actors: [row('actors', disabled)] }), clientHello())).toBe('actor_disabled');
+});
+
+test('[P15.132] an account with as many devices as it may have connected takes no other, and those that it has come back', () => {
+  const driven = drive();
+  joinGateway(driven);
+  joinClient(driven);
+  const [session] = driven.state.sessions.values();
+  if (session === undefined) throw new Error('no session');
+  for (let n = driven.state.sessions.size; n < sessionsMax; n += 1) driven.state.sessions.set(`other ${n}`, session);
+  const registered = driven.state.tables.registrations.size;
+  expect(codeOf(driven, clientHello({ externalId: 'another' }))).toBe('account_too_large');
+  expect(driven.state.tables.registrations.size).toBe(registered);
+  expect(codeOf(driven, clientHello({ connectedAt: 2_000_000 }))).toBe('admitted');
+  driven.state.sessions.delete('other 2');
+  expect(codeOf(driven, clientHello({ externalId: 'another' }))).toBe('admitted');
 });
 
 test('[P4.5] disabling the account or the actor ends its flows and closes its sessions, signing nobody out', () => {
