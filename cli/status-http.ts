@@ -7,7 +7,8 @@ import { signedHeaders } from '../replicator/post.ts';
 import type { Place } from '../protocol/place.ts';
 import type { Reading } from './reading.ts';
 
-const requestMsMax = 5_000;
+/** More than an object waits for the Stream object before it explains. */
+const requestMsMax = 10_000;
 
 const readiness = v.object({
   leader: v.boolean(),

@@ -1,7 +1,7 @@
 // The ledger of flows in Postgres, through every part: what the edge grants is written there behind it, and what is done to
 // a row by hand has its effect.
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { eventsOf, isEvent, openFlow, startTestSystem } from '../support/system.ts';
+import { eventsOf, isEvent, openFlow, startTestSystem, untilRow } from '../support/system.ts';
 import type { TestSystem } from '../support/system.ts';
 
 let all: TestSystem;
@@ -10,18 +10,9 @@ beforeAll(async () => {
 });
 afterAll(async () => await all.stop());
 
-/** Polls until the query gives a row: Postgres announces no writes of others. */
-async function untilRow(text: string, values: readonly unknown[]): Promise<Record<string, unknown>> {
-  for (;;) {
-    const { rows } = await all.db.query<Record<string, unknown>>(text, [...values]);
-    if (rows[0] !== undefined) return rows[0];
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
-
 test('[P7.4] a grant becomes a row of the ledger, and its end is written there with cause and whether the gateway was told', async () => {
   const { account, client, gateway } = await openFlow(all, 'ledger');
-  const live = await untilRow('select * from flows where account_id = $1', [account.accountId]);
+  const live = await untilRow(all.db, 'select * from flows where account_id = $1', [account.accountId]);
   expect(live).toMatchObject({
     client_id: account.clientId,
     resource_id: account.resourceId,
@@ -36,7 +27,7 @@ test('[P7.4] a grant becomes a row of the ledger, and its end is written there w
   await gateway.device.waitFor('the reject', isEvent('reject_access'));
   await client.device.waitFor('the removal', isEvent('resource_deleted'));
 
-  const ended = await untilRow('select * from flows where account_id = $1 and ended_at is not null', [
+  const ended = await untilRow(all.db, 'select * from flows where account_id = $1 and ended_at is not null', [
     account.accountId,
   ]);
 
@@ -52,7 +43,7 @@ test.each([
   ['ended', 'update flows set ended_at = now() where account_id = $1'],
 ])('[P7.5] a row that is %s by hand cuts its flow at once, and a new request is judged afresh', async (how, sql) => {
   const { account, client, gateway } = await openFlow(all, `hand_${how}`);
-  const before = await untilRow('select id from flows where account_id = $1', [account.accountId]);
+  const before = await untilRow(all.db, 'select id from flows where account_id = $1', [account.accountId]);
 
   await all.db.query(sql, [account.accountId]);
 
@@ -60,14 +51,16 @@ test.each([
   await client.device.waitFor('the removal', isEvent('resource_deleted'));
   await client.device.waitFor('the return', isEvent('resource_created_or_updated'));
   expect((await client.createFlow(account.resourceId)).event).toBe('flow_created');
-  const again = await untilRow('select id from flows where account_id = $1 and ended_at is null', [account.accountId]);
+  const again = await untilRow(all.db, 'select id from flows where account_id = $1 and ended_at is null', [
+    account.accountId,
+  ]);
   expect(again['id']).not.toBe(before['id']);
   expect(eventsOf(gateway.device).filter((event) => event === 'reject_access')).toHaveLength(1);
 });
 
 test('[P7.6] a row that is inserted by hand grants nothing', async () => {
   const { account, gateway, client } = await openFlow(all, 'by_hand');
-  await untilRow('select id from flows where account_id = $1', [account.accountId]);
+  await untilRow(all.db, 'select id from flows where account_id = $1', [account.accountId]);
   const said = [eventsOf(client.device).length, eventsOf(gateway.device).length];
   await all.db.query(
     `insert into flows select (jsonb_populate_record(f, jsonb_build_object('id', gen_random_uuid(), 'revision', 1))).*
@@ -81,13 +74,19 @@ test('[P7.6] a row that is inserted by hand grants nothing', async () => {
 
 test('[P7.7] a session is written when it begins and when it ends', async () => {
   const { account, client } = await openFlow(all, 'sessions');
-  const begun = await untilRow('select * from drawbridge.client_sessions where account_id = $1', [account.accountId]);
-  expect(begun).toMatchObject({ client_id: account.clientId, ended_at: null });
-  await untilRow('select 1 as there from drawbridge.gateway_sessions where account_id = $1', [account.accountId]);
-  client.device.close();
-  await untilRow('select 1 as there from drawbridge.client_sessions where account_id = $1 and ended_at is not null', [
+  const begun = await untilRow(all.db, 'select * from drawbridge.client_sessions where account_id = $1', [
     account.accountId,
   ]);
+  expect(begun).toMatchObject({ client_id: account.clientId, ended_at: null });
+  await untilRow(all.db, 'select 1 as there from drawbridge.gateway_sessions where account_id = $1', [
+    account.accountId,
+  ]);
+  client.device.close();
+  await untilRow(
+    all.db,
+    'select 1 as there from drawbridge.client_sessions where account_id = $1 and ended_at is not null',
+    [account.accountId],
+  );
 });
 
 test('[P7.36] what was granted just before the worker is killed is written once it is back, once, before any device returns', async () => {
@@ -95,7 +94,7 @@ test('[P7.36] what was granted just before the worker is killed is written once 
   await all.system.killWorker();
   const [before] = (await all.db.query('select from flows where account_id = $1', [account.accountId])).rows;
   await all.system.startWorker();
-  await untilRow('select id from flows where account_id = $1', [account.accountId]);
+  await untilRow(all.db, 'select id from flows where account_id = $1', [account.accountId]);
   await client.device.closed;
   const { rows } = await all.db.query('select client_id from flows where account_id = $1', [account.accountId]);
   expect([before, rows]).toEqual([undefined, [{ client_id: account.clientId }]]);

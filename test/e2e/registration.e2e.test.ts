@@ -5,7 +5,7 @@ import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createFirstAccount } from '../../dev/first-account.ts';
 import { askObject } from '../../cli/status-http.ts';
 import { explainAnswer, explainPath } from '../../protocol/explain.ts';
-import { isEvent, startTestSystem } from '../support/system.ts';
+import { isEvent, startTestSystem, untilRow } from '../support/system.ts';
 import { untilApplied } from '../support/told.ts';
 import { startClient } from '../../devices/client.ts';
 import { startGateway } from '../../devices/gateway.ts';
@@ -17,14 +17,6 @@ beforeAll(async () => {
   all = await startTestSystem();
 });
 afterAll(async () => await all.stop());
-
-async function untilRow(text: string, values: readonly unknown[]): Promise<Record<string, unknown>> {
-  for (;;) {
-    const { rows } = await all.db.query<Record<string, unknown>>(text, [...values]);
-    if (rows[0] !== undefined) return rows[0];
-    await new Promise((resolve) => setImmediate(resolve));
-  }
-}
 
 async function accountOf(slug: string): Promise<FirstAccount> {
   return await createFirstAccount(all.db, all.system.tokenKeys, slug);
@@ -44,12 +36,15 @@ test('[P6.22] devices without a row connect, have a flow, and are rows of Postgr
   });
   const client = await clientOf(account, 'new-laptop');
   expect((await client.createFlow(account.resourceId)).event).toBe('flow_created');
-  const row = await untilRow('select id, actor_id from clients where account_id = $1 and external_id = $2', [
+  const row = await untilRow(all.db, 'select id, actor_id from clients where account_id = $1 and external_id = $2', [
     account.accountId,
     'new-laptop',
   ]);
   expect(row['actor_id']).toBe(account.actorId);
-  await untilRow('select id from gateways where account_id = $1 and external_id = $2', [account.accountId, 'new-rack']);
+  await untilRow(all.db, 'select id from gateways where account_id = $1 and external_id = $2', [
+    account.accountId,
+    'new-rack',
+  ]);
   await all.db.query('delete from clients where id = $1', [row['id']]);
   await gateway.device.waitFor('the reject', isEvent('reject_access'));
   await client.device.waitFor('the end', isEvent('disconnect'));
@@ -71,7 +66,9 @@ test('[P6.23] a device whose key Postgres has given to another row meanwhile is 
   await all.db.query(`update resources set name = 'Told' where account_id = $1`, [account.accountId]);
   await before.device.waitFor('what the stream brings', isEvent('resource_created_or_updated'));
   const again = await clientOf(account, 'contested');
-  expect(await untilRow('select client_id from drawbridge.client_sessions where client_id = $1', [row?.id])).toEqual({
+  expect(
+    await untilRow(all.db, 'select client_id from drawbridge.client_sessions where client_id = $1', [row?.id]),
+  ).toEqual({
     client_id: row?.id,
   });
   again.device.close();
@@ -83,7 +80,9 @@ test('[P6.30] what a client says of its hardware as it first connects is in its 
   const { url, token } = { url: all.system.workerUrl, token: account.client.token };
   await startClient({ url, token, externalId: 'phone', name: 'phone', parameters });
   const text = 'select device_serial, device_uuid, identifier_for_vendor, firebase_installation_id from clients';
-  expect(await untilRow(`${text} where account_id = $1 and external_id = 'phone'`, [account.accountId])).toEqual({
+  expect(
+    await untilRow(all.db, `${text} where account_id = $1 and external_id = 'phone'`, [account.accountId]),
+  ).toEqual({
     device_serial: 'S1',
     device_uuid: null,
     identifier_for_vendor: null,
@@ -120,7 +119,7 @@ test('[P5.86] a verified client that connects with other hardware is cut, unveri
   await gateway.device.waitFor('the reject', isEvent('reject_access'));
   expect([...other.resources]).toEqual([]);
   expect((await other.createFlow(account.resourceId)).payload).toMatchObject({ reason: 'forbidden' });
-  await untilRow(`select from clients where id = $1 and verified_at is null and device_serial = 'S2'`, [
+  await untilRow(all.db, `select from clients where id = $1 and verified_at is null and device_serial = 'S2'`, [
     account.clientId,
   ]);
   await all.db.query(`update clients set verified_at = now(), verified_by = 'actor' where id = $1`, [account.clientId]);
@@ -146,7 +145,9 @@ test('[P5.87] the loss stays while Postgres cannot be told, the worker is killed
   const answer = await askObject(workerUrl, ingestKey, explainPath, { ...asked, place: 'any', given }, explainAnswer);
   expect(answer.facts).toMatchObject({ isVerified: false, isVerificationLost: true });
   await all.db.query(`grant ${writing} to drawbridge_edge`);
-  await untilRow(`select from clients where id = $1 and verified_at is null and device_serial = 'S2'`, [clientId]);
+  await untilRow(all.db, `select from clients where id = $1 and verified_at is null and device_serial = 'S2'`, [
+    clientId,
+  ]);
   again.device.close();
 });
 
@@ -155,7 +156,9 @@ test('[P6.32] the name under which a gateway connects is that of its row a momen
   const named = 'select name from gateways where id = $1';
   const [before] = (await all.db.query<{ name: string }>(named, [account.gatewayId])).rows;
   const gateway = await startGateway({ url: all.system.workerUrl, ...account.gateway, name: 'rack-9' });
-  expect(await untilRow(`${named} and name <> $2`, [account.gatewayId, before?.name])).toEqual({ name: 'rack-9' });
+  expect(await untilRow(all.db, `${named} and name <> $2`, [account.gatewayId, before?.name])).toEqual({
+    name: 'rack-9',
+  });
   gateway.device.close();
 });
 

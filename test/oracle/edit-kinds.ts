@@ -5,7 +5,7 @@ import type { TableName } from '../../protocol/tables.ts';
 import { randomConditions } from './random-conditions.ts';
 import * as make from './random-rows.ts';
 import { chance, pick, pickOrNull, sample, uuid } from './random.ts';
-import { deleteSql, insertSql, literal, updateSql, type SqlRow } from './sql-rows.ts';
+import { deleteSql, insertSql, literal, parentsFirst, updateSql, type SqlRow } from './sql-rows.ts';
 import { identityOf, idOf, idsOf, rowsOf, sitesFor, type World } from './world.ts';
 
 /** `rebirth`: the row is deleted, and inserted again with all that went with it. */
@@ -128,20 +128,7 @@ function addition(table: TableName, makeRows: EditKind['make']): EditKind {
 
 /** Rows of one table; what refers to them goes with them. The system's site stays. */
 function deletions(): EditKind[] {
-  const tables = [
-    'actors',
-    'auth_providers',
-    'auth_identities',
-    'actor_groups',
-    'actor_group_memberships',
-    'gateway_groups',
-    'tokens',
-    'clients',
-    'gateways',
-    'resources',
-    'resource_connections',
-    'policies',
-  ] as const;
+  const tables = parentsFirst.filter((table) => table !== 'accounts');
   return tables.map((table) => ({
     name: `delete from ${table}`,
     weight: (world) => {

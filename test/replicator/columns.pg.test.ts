@@ -1,19 +1,10 @@
 // Published tables that are altered: rows change without an event in the stream.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { ColumnWatch, publishedColumns, resyncsAtOnceMax, type Columns } from '../../replicator/columns.ts';
 import type { AccountId } from '../../protocol/ids.ts';
-import { createAccount, nameOf, renameAccount, startAll, untilRecorded, type All } from './system.ts';
-import { startTestServer, type TestServer } from '../support/replicator.ts';
+import { createAccount, nameOf, renameAccount, startAll, untilRecorded, type All, useTestServer } from './system.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close();
-});
-afterAll(async () => await server.stop());
+const { server, closers } = useTestServer();
 
 const rewrite = 'alter table actors alter column name type text using upper(name)';
 

@@ -1,6 +1,5 @@
 // The stream from COMMIT to the objects, with real Postgres and a fake worker: what arrives, how often, in which order.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { startTestServer, type TestServer } from '../support/replicator.ts';
+import { expect, test } from 'vitest';
 import {
   changesOf,
   createAccount,
@@ -11,17 +10,10 @@ import {
   startAll,
   toPg,
   untilRecorded,
+  useTestServer,
 } from './system.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-afterAll(() => server.stop());
+const { server, closers } = useTestServer();
 
 test('[P3.1] commits of one account arrive in commit order, one delivery at a time', async () => {
   const { database, worker } = await startAll(server, closers);

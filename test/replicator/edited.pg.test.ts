@@ -1,20 +1,12 @@
 // Catalogue edits by hand while the replicator reads: of the publication, and of what a table logs of its old rows.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import * as v from 'valibot';
 import { accountId } from '../../protocol/ids.ts';
 import { composeSteering } from '../../replicator/steering.ts';
-import { createAccount, nameOf, renameAccount, startAll, untilRecorded } from './system.ts';
-import { ingestKey, startTestServer, type TestServer } from '../support/replicator.ts';
+import { createAccount, nameOf, renameAccount, startAll, untilRecorded, useTestServer } from './system.ts';
+import { ingestKey } from '../support/replicator.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close();
-});
-afterAll(async () => await server.stop());
+const { server, closers } = useTestServer();
 
 test('[P1.68] [LAB-5] a publication that is edited and put back while it is read is noticed at the next heartbeat', async () => {
   const { database, worker, replicator } = await startAll(server, closers);

@@ -1,19 +1,10 @@
 // Messages that steer the stream, forged by a role that may do no more than connect.
 import { Client } from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
-import { createAccount, newNames, renameAccount, startAll } from './system.ts';
+import { expect, test } from 'vitest';
+import { createAccount, newNames, renameAccount, startAll, useTestServer } from './system.ts';
 import { composeSteering } from '../../replicator/steering.ts';
-import { startTestServer, type TestServer } from '../support/replicator.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterAll(async () => {
-  for (const close of closers.toReversed()) await close();
-  await server.stop();
-});
+const { server, closers } = useTestServer();
 
 test("[P15.107] messages under our prefix that nobody who may steer has signed are counted, and a minute's are one line of the log", async () => {
   const all = await startAll(server, closers);

@@ -1,21 +1,22 @@
 // Who reads the slot: one leader, a standby, and what happens when the leader loses its place.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { startReplicator, startTestServer, type TestServer } from '../support/replicator.ts';
-import { createAccount, nameOf, newNames, renameAccount, startAll, untilRecorded, type All } from './system.ts';
+import { expect, test } from 'vitest';
+import { startReplicator } from '../support/replicator.ts';
+import {
+  createAccount,
+  nameOf,
+  newNames,
+  renameAccount,
+  startAll,
+  untilRecorded,
+  type All,
+  useTestServer,
+} from './system.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
+const { server, closers } = useTestServer();
 const endLockHolder = `
   select pg_terminate_backend(pid) from pg_locks
    where locktype = 'advisory' and granted
      and database = (select oid from pg_database where datname = current_database())`;
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-afterAll(() => server.stop());
 
 test('[P2.5] a fenced replicator ends its run and goes on under a term of its own', async () => {
   const { database, worker, replicator } = await startAll(server, closers);

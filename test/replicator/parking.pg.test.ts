@@ -1,18 +1,10 @@
 // Accounts that fail, alone and all together, with real Postgres and a worker that refuses.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Delivery } from '../../protocol/commit.ts';
-import { startTestServer, type TestDatabase, type TestServer } from '../support/replicator.ts';
-import { createAccount, nameOf, renameAccount, startAll } from './system.ts';
+import { type TestDatabase } from '../support/replicator.ts';
+import { createAccount, nameOf, renameAccount, startAll, useTestServer } from './system.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-afterAll(() => server.stop());
+const { server, closers } = useTestServer();
 
 test('[P12.21] [P5.50] [LAB-9] an account that fails while 100 others flow is parked, the slot goes on, and it returns by snapshot', async () => {
   const { database, worker, replicator } = await startAll(server, closers);

@@ -1,21 +1,13 @@
 // Transactions and snapshots too large for one delivery, with real Postgres: they arrive whole, in one step, once, whatever
 // is killed meanwhile, and the replicator never holds them.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { Delivery } from '../../protocol/commit.ts';
 import type { FakeWorker } from '../support/fake-worker.ts';
-import { startTestServer, type TestDatabase, type TestServer } from '../support/replicator.ts';
-import { createAccount, nameOf, renameAccount, startAll, untilRecorded } from './system.ts';
+import { type TestDatabase } from '../support/replicator.ts';
+import { createAccount, nameOf, renameAccount, startAll, untilRecorded, useTestServer } from './system.ts';
 
 const rows = 3_000;
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-afterAll(() => server.stop());
+const { server, closers } = useTestServer();
 
 test('[P3.18] a large transaction travels in parts and takes effect in one step, and others go on after it', async () => {
   const { database, worker } = await startAll(server, closers);

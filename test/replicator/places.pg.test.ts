@@ -1,18 +1,10 @@
 // Where the object of an account is told that its account is no more, when that happened while no replicator ran: in its
 // jurisdiction another object has the same name elsewhere, so what is sent elsewhere ends nothing.
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { startTestServer, type TestDatabase, type TestServer } from '../support/replicator.ts';
-import { startAll, untilRecorded } from './system.ts';
+import { expect, test } from 'vitest';
+import { type TestDatabase } from '../support/replicator.ts';
+import { startAll, untilRecorded, useTestServer } from './system.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close();
-});
-afterAll(async () => await server.stop());
+const { server, closers } = useTestServer();
 
 const dropSlot = async ({ name, query }: TestDatabase) => await query('select pg_drop_replication_slot($1)', [name]);
 

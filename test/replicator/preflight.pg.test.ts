@@ -3,7 +3,7 @@
 import { once } from 'node:events';
 import { createServer } from 'node:net';
 import pg from 'pg';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import { migrate } from '../../dev/migrate.ts';
 import { parseConfig } from '../../replicator/config.ts';
 import { Counters } from '../../replicator/metrics.ts';
@@ -11,23 +11,10 @@ import { preflight, PreflightError } from '../../replicator/preflight.ts';
 import { run } from '../../replicator/run.ts';
 import type { RunStatus } from '../../replicator/status.ts';
 import { startFakeWorker } from '../support/fake-worker.ts';
-import {
-  ingestKey,
-  startReplicator,
-  startTestServer,
-  type TestDatabase,
-  type TestServer,
-} from '../support/replicator.ts';
+import { ingestKey, startReplicator, startTestServer, type TestDatabase } from '../support/replicator.ts';
+import { useTestServer } from './system.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-afterAll(() => server.stop());
+const { server, closers } = useTestServer();
 
 test('[P15.2] a migrated database has no problem', async () => {
   const database = await server.createDatabase();

@@ -1,19 +1,11 @@
 // The operator's request for a snapshot, as it leaves the stream.
 import { createHmac } from 'node:crypto';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
-import { createAccount, newNames, renameAccount, startAll, untilRecorded, type All } from './system.ts';
+import { expect, test } from 'vitest';
+import { createAccount, newNames, renameAccount, startAll, untilRecorded, type All, useTestServer } from './system.ts';
 import { textBytesMax } from '../../replicator/quarantine.ts';
-import { ingestKey, startTestServer, type TestServer } from '../support/replicator.ts';
+import { ingestKey } from '../support/replicator.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).toReversed()) await close();
-});
-afterAll(async () => await server.stop());
+const { server, closers } = useTestServer();
 
 async function ask({ database }: All, account: string, key = ingestKey): Promise<void> {
   const at = 1_700_000_000_000;

@@ -2,7 +2,7 @@
 // either way.
 import pg from 'pg';
 import * as v from 'valibot';
-import { afterAll, afterEach, beforeAll, expect, test } from 'vitest';
+import { expect, test } from 'vitest';
 import type { WireRow } from '../../protocol/commit.ts';
 import { accountId, type AccountId } from '../../protocol/ids.ts';
 import { tableNames, type TableName } from '../../protocol/tables.ts';
@@ -10,23 +10,10 @@ import { clientConfig } from '../../replicator/connection.ts';
 import { readAccount, UnseenError } from '../../replicator/snapshot.ts';
 import { composeSteering } from '../../replicator/steering.ts';
 import { keyOf, startFakeWorker, type FakeWorker } from '../support/fake-worker.ts';
-import {
-  ingestKey,
-  startReplicator,
-  startTestServer,
-  type TestDatabase,
-  type TestServer,
-} from '../support/replicator.ts';
+import { ingestKey, startReplicator, type TestDatabase } from '../support/replicator.ts';
+import { useTestServer } from './system.ts';
 
-let server: TestServer;
-const closers: (() => Promise<unknown>)[] = [];
-beforeAll(async () => {
-  server = await startTestServer();
-});
-afterEach(async () => {
-  for (const close of closers.splice(0).reverse()) await close();
-});
-afterAll(() => server.stop());
+const { server, closers } = useTestServer();
 
 test('[P1.8] [LAB-1] an account older than the slot is delivered by snapshot while writers go on, and ends as the database has it', async () => {
   const database = await server.createDatabase();

@@ -1,9 +1,12 @@
 // A migrated database, a fake worker and a replicator between them, and how tests read what has arrived.
 import pg from 'pg';
 import { startFakeWorker, type FakeWorker } from '../support/fake-worker.ts';
+import { afterAll, afterEach, beforeAll } from 'vitest';
+import { must } from '../../protocol/assert.ts';
 import {
   ingestKey,
   startReplicator,
+  startTestServer,
   type RunningReplicator,
   type TestDatabase,
   type TestServer,
@@ -16,6 +19,29 @@ export type All = {
   readonly restart: (options?: { isStandby?: boolean }) => Promise<RunningReplicator>;
   readonly connect: () => Promise<TestDatabase['client']>;
 };
+
+/** A server for the tests of a file, and what to end after each of them, the latest first. */
+export function useTestServer(): { readonly server: TestServer; readonly closers: (() => Promise<unknown>)[] } {
+  const closers: (() => Promise<unknown>)[] = [];
+  let started: TestServer | null = null;
+  const running = (): TestServer => must(started, 'the server, before the first test');
+  beforeAll(async () => {
+    started = await startTestServer();
+  });
+  afterEach(async () => {
+    for (const close of closers.splice(0).reverse()) await close();
+  });
+  afterAll(async () => await running().stop());
+  const server: TestServer = {
+    get url() {
+      return running().url;
+    },
+    stopImmediately: async () => await running().stopImmediately(),
+    createDatabase: async () => await running().createDatabase(),
+    stop: async () => await running().stop(),
+  };
+  return { server, closers };
+}
 
 /**
  * `given` is a database that has rows already; `intercept` is there from the first delivery on; `environment` is every
@@ -57,6 +83,15 @@ export async function startAll(
 export async function createAccount(database: TestDatabase): Promise<string> {
   const { rows } = await database.query(`insert into accounts (name) values ('an account') returning id::text`);
   return String(rows[0]?.['id']);
+}
+
+/** A token of a group of relays that serve every account. */
+export async function insertSharedToken(database: TestDatabase, name: string): Promise<void> {
+  await database.query(
+    `with shared as (insert into relay_groups (name) values ($1) returning id)
+     insert into tokens (type, relay_group_id, name, secret_salt, secret_hash) select 'relay_group', id, $1, 's', repeat('0a', 32) from shared`,
+    [name],
+  );
 }
 
 export async function renameAccount(database: TestDatabase, account: string, name: string): Promise<void> {

@@ -58,3 +58,12 @@ export async function createResource(db: Client, account: string, site: string, 
   );
   return must(rows[0], 'a resource').id;
 }
+
+/** Polls until the query gives a row: Postgres announces no writes of others. */
+export async function untilRow(db: Client, text: string, values: readonly unknown[]): Promise<Record<string, unknown>> {
+  for (;;) {
+    const { rows } = await db.query<Record<string, unknown>>(text, [...values]);
+    if (rows[0] !== undefined) return rows[0];
+    await new Promise((resolve) => setImmediate(resolve));
+  }
+}
