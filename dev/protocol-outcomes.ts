@@ -61,7 +61,7 @@ export function outcomes(): string[] {
       ...refusalCodes.map(refusalRow),
     ].join('\n'),
     '## How a connection ends',
-    'After a close every generation connects again, with its own backoff. `disconnect` with the reason `token_expired` makes it forget its token and exit: it is sent, before the close, only where the token or the device is gone. An edge whose object refuses the device meanwhile with a status below 500 closes with 1000 and the words of the refusal, on 401 after a `disconnect`.',
+    'After a close every generation connects again, with its own backoff. `disconnect` with the reason `token_expired` makes it forget its token and exit: it is sent, before the close, only where the token or the device is gone. An edge whose object refuses the device meanwhile with a status below 500 closes with 1000 and the words of the refusal, on 401 after a `disconnect`. What is no WebSocket frame is closed by the runtime, with 1002, and a message above 32 MiB with 1009. A connection that is lost without a close, as with the network or the isolate that holds it, is to every generation like a close.',
     [
       '| code | reason | when | does the device come back |',
       '| --- | --- | --- | --- |',

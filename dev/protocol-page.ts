@@ -41,6 +41,7 @@ function framing(): string {
       replyFrame('client', 2, { reason: 'unknown_message' }),
       pushFrame('client', 'disconnect', { reason: 'token_expired' }),
     ),
+    'Reasons of an error: `unmatched topic`, before the join and for any other topic; `unknown_message`, whatever is wrong with it; `invalid_ref`, a gateway accepts what it is not asked; `join crashed`, a relay joins without a secret, after which it exits.',
     '`disconnect` signs a device out: it is sent only where its token or the device itself is gone.',
   ].join('\n\n');
 }
