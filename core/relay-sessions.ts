@@ -4,6 +4,8 @@
 import { accountOf } from './state.ts';
 import { expectAt, expectLease } from './due.ts';
 import { graceMs, joinRelay, leaveRelay, relayId, relaysMax } from './relays.ts';
+import { isAccountUnread } from './sessions.ts';
+import { isUnreadable } from './tables.ts';
 import { isValidToken } from './token.ts';
 import { patchAllRelays, resumeTelling } from './relay-views.ts';
 import { refusalOf } from '../protocol/reasons.ts';
@@ -27,6 +29,7 @@ export function connectRelay(
   const refuse = (code: RefusalCode): Admission => ({ type: 'refused', refusal: refusalOf(code) });
   const { account, ipv4, ipv6, port, latitude, longitude, connectedAt } = hello;
   if (state.position === null) return refuse('account_not_ready');
+  if (isUnreadable(state.tables, 'tokens', hello.token.id) || isAccountUnread(state)) return refuse('row_unreadable');
   if (account !== sharedAccountId && accountOf(state) === null) return refuse('invalid_token');
   const token = state.tables.rows.tokens.get(hello.token.id);
   if (token === undefined) return refuse(refusalOfAbsent(state, hello.token, effects));
@@ -178,6 +181,7 @@ function endRelaySession(state: State, session: RelaySession, cause: CloseCause,
 
 function endOf(state: State, { tokenId }: RelaySession): CloseCause | null {
   const token = state.tables.rows.tokens.get(tokenId);
+  if (isUnreadable(state.tables, 'tokens', tokenId) || isAccountUnread(state)) return 'unreadable';
   if (token === undefined || (token.expires_at ?? Infinity) <= state.now) return 'token_gone';
   return (accountOf(state)?.disabled_at ?? null) === null ? null : 'disabled';
 }

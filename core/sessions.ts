@@ -23,6 +23,7 @@ import { keepEnded } from './records.ts';
 import { noteClient, noteName } from './reconnection.ts';
 import { register } from './registration.ts';
 import { refusalOf } from '../protocol/reasons.ts';
+import { isUnreadable, keysHeld } from './tables.ts';
 import { tellClient, tellGateway } from './tell.ts';
 import { clientView } from './view.ts';
 import { tunnelInterface } from './render.ts';
@@ -77,8 +78,9 @@ export function refusalOfToken(
 ): RefusalCode | null {
   if (state.position === null) return 'account_not_ready';
   const account = accountOf(state);
-  if (account === null) return 'invalid_token';
+  if (account === null) return isAccountUnread(state) ? 'row_unreadable' : 'invalid_token';
   const token = state.tables.rows.tokens.get(tokenId);
+  if (isUnreadable(state.tables, 'tokens', tokenId)) return 'row_unreadable';
   if (token === undefined) return isBuried(state, tokenId) ? 'invalid_token' : 'token_not_known_yet';
   if (!isRight(token)) return 'invalid_token';
   if (account.disabled_at !== null) return 'account_disabled';
@@ -186,6 +188,7 @@ export function takeEnding(state: State, sessions: Iterable<Session>): Map<Sessi
 export function endOf(state: State, session: Session): CloseCause | null {
   const { rows } = state.tables;
   const token = rows.tokens.get(session.tokenId);
+  if (isAnyUnread(state, session)) return 'unreadable';
   if (token === undefined || (token.expires_at ?? Infinity) <= state.now) return 'token_gone';
   if (accountOf(state)?.disabled_at !== null) return 'disabled';
   if (isActorHeld(state, token) || isHeld(state, session.role, session.deviceId)) return 'held';
@@ -199,6 +202,19 @@ export function endOf(state: State, session: Session): CloseCause | null {
   if (client.actor_id !== session.actorId || token.actor_id !== session.actorId) return 'moved';
   if (!isProviderEnabled(state, session.tokenId)) return 'disabled';
   return rows.actors.get(session.actorId)?.disabled_at === null ? null : 'disabled';
+}
+
+/** Whether a row that the session stands on is there and cannot be read: who signs out for that has lost a token that is good. */
+function isAnyUnread(state: State, { role, deviceId, tokenId }: Session): boolean {
+  const { tables } = state;
+  if (tables.unreadable.size === 0) return false;
+  const isDeviceUnread = isUnreadable(tables, role === 'client' ? 'clients' : 'gateways', deviceId);
+  return isDeviceUnread || isUnreadable(tables, 'tokens', tokenId) || isAccountUnread(state);
+}
+
+/** Rows of one account alone are held, so any of that table is its own. */
+export function isAccountUnread({ tables }: State): boolean {
+  return tables.rows.accounts.size === 0 && keysHeld(tables, 'accounts').length > 0;
 }
 
 function isActorHeld(state: State, { actor_id: actorId }: TokenRow): boolean {

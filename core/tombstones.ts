@@ -1,6 +1,7 @@
 // Tokens whose rows are gone: who still shows one is told at once that it is void, however far the stream has come. Kept until
 // the token would have expired, a bounded number of them; what is dropped is decided by how far the stream has come.
 import { askUnlessFresh, isTokenOverdue } from './freshness.ts';
+import { isUnreadable } from './tables.ts';
 import type { Effects } from './effect.ts';
 import type { RefusalCode } from '../protocol/reasons.ts';
 import type { State } from './state.ts';
@@ -16,6 +17,7 @@ export type Tombstone = { readonly tokenId: TokenId; /** Null: never. */ readonl
 export function buryTokens(state: State, touched: Touched, effects: Effects): void {
   for (const before of touched.before.values()) {
     if (before.table !== 'tokens' || state.tables.rows.tokens.has(before.row.id)) continue;
+    if (isUnreadable(state.tables, 'tokens', before.row.id)) continue;
     const { id: tokenId, expires_at: expiresAt } = before.row;
     if (expiresAt !== null && expiresAt <= state.now) continue;
     keepTombstone(state, { tokenId, expiresAt });

@@ -10,6 +10,7 @@ const refusedWhen: Readonly<Record<RefusalCode, string>> = {
   missing_token: 'there is no token',
   token_not_known_yet: "the token's row has not arrived within 3 s",
   account_not_ready: "the account's rows have not arrived within 3 s",
+  row_unreadable: 'the row of the account or of the token has a value that cannot be read: `status` names it',
   account_disabled: 'the account is disabled',
   actor_disabled: 'the actor of the token is disabled',
   provider_disabled: "the provider of the token's identity is disabled",
@@ -30,6 +31,7 @@ const refusedWhen: Readonly<Record<RefusalCode, string>> = {
 const closedWhen: Readonly<Record<CloseCause, string>> = {
   token_gone: "the token's row was deleted, or it has expired",
   device_gone: "the device's row was deleted",
+  unreadable: 'the row of the account, the token or the device has a value that cannot be read: `status` names it',
   superseded: 'a newer connection of the device took over',
   address_taken: 'a relay whose address or secret another one has under another token',
   moved: 'the device or its token belongs to another site or actor now, or another row has taken its key or address',

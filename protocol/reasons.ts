@@ -12,6 +12,11 @@ const refusals = {
   },
   token_not_known_yet: { status: 503, detail: 'The token has not reached this account yet: try again.', retry: 5 },
   account_not_ready: { status: 503, detail: 'The account is being loaded: try again.', retry: 5 },
+  row_unreadable: {
+    status: 503,
+    detail: 'The row of the account or of the token cannot be read: ask an administrator.',
+    retry: 60,
+  },
   account_disabled: { status: 403, detail: 'The account is disabled: ask its administrator.', retry: 60 },
   actor_disabled: { status: 403, detail: 'The actor of this token is disabled: ask an administrator.', retry: 60 },
   provider_disabled: {
@@ -76,6 +81,7 @@ export function invalidParameters(detail: string): Refusal {
 export const closes = {
   token_gone: { code: 1000, reason: 'the token was deleted or has expired', signOut: true },
   device_gone: { code: 1000, reason: 'the device was deleted', signOut: true },
+  unreadable: { code: 1000, reason: 'the row of the account, the token or the device cannot be read', signOut: false },
   superseded: { code: 1000, reason: 'a newer connection of the same device took over', signOut: false },
   address_taken: { code: 1013, reason: 'a relay with another token has this address or secret', signOut: false },
   moved: { code: 1000, reason: 'the device or its token belongs elsewhere', signOut: false },

@@ -6,7 +6,10 @@ import * as ids from './ids.ts';
 import { noHardware } from './link.ts';
 import type { TableName } from './tables.ts';
 
-/** Milliseconds since 1970-01-01 UTC, fractions of a millisecond cut off; plus or minus Infinity as in Postgres. */
+/**
+ * Milliseconds since 1970-01-01 UTC, fractions of a millisecond cut off; plus or minus Infinity as in Postgres. After the year 9999
+ * it is Infinity: neither the platform's alarms nor devices go so far.
+ */
 const timestamp = v.pipe(
   v.string(),
   v.rawTransform(({ dataset, addIssue, NEVER }) => {
@@ -197,8 +200,9 @@ export type TokenRow = RowOf<'tokens'>;
 function parseTimestamp(value: string): number | null {
   if (value === 'infinity') return Infinity;
   if (value === '-infinity') return -Infinity;
-  const match = /^(\d{4})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?\+00$/.exec(value);
+  const match = /^(\d{4,6})-(\d\d)-(\d\d) (\d\d):(\d\d):(\d\d)(?:\.(\d{1,6}))?\+00$/.exec(value);
   if (match === null) return null;
+  if ((match[1] ?? '').length > 4) return Infinity;
   const [year, month, day, hour, minute, second] = match.slice(1, 7).map(Number);
   const days = daysSinceEpoch(year ?? 0, month ?? 0, day ?? 0);
   const seconds = (hour ?? 0) * 3600 + (minute ?? 0) * 60 + (second ?? 0);

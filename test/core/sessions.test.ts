@@ -60,6 +60,35 @@ test('[P15.132] an account with as many devices as it may have connected takes n
   expect(codeOf(driven, clientHello({ externalId: 'another' }))).toBe('admitted');
 });
 
+test('[P5.104] what cannot be read is not gone: its devices are closed, told to come back, and signed out by nothing', () => {
+  const unread = [false, 'unreadable', 'too large'] as const;
+  // Whose row cannot be read is not known: such a device is registered anew, which Postgres refuses.
+  for (const [table, changes, closed, answer] of [
+    ['tokens', { expires_at: unread }, ['client close unreadable'], 'row_unreadable'],
+    ['accounts', { config: unread }, ['gateway close unreadable', 'client close unreadable'], 'row_unreadable'],
+    ['clients', { psk_base: unread }, ['client close unreadable'], 'admitted'],
+  ] as const) {
+    const driven = driveWithFlow();
+    expect(driven.commit(update(table, changes)).filter((line) => line.includes('close'))).toEqual(closed);
+    expect(codeOf(driven, clientHello({ connectedAt: 9_000_000 }))).toBe(answer);
+    driven.commit({ op: 'update', table, old: row(table, changes), new: row(table) });
+    expect(codeOf(driven, clientHello({ connectedAt: 9_000_000 }))).toBe('admitted');
+  }
+});
+
+test('[P5.105] a token that never expires, by an infinite time or a year far off, admits', () => {
+  for (const expires_at of [
+    'infinity',
+    '9999-12-31 23:59:59+00',
+    '10000-01-01 00:00:00+00',
+    '294276-12-31 00:00:00+00',
+  ]) {
+    const driven = driveWithFlow();
+    expect(driven.commit(update('tokens', { expires_at }))).not.toContainEqual(expect.stringContaining('close'));
+    expect(codeOf(driven, clientHello({ connectedAt: 9_000_000 }))).toBe('admitted');
+  }
+});
+
 test('[P4.5] disabling the account or the actor ends its flows and closes its sessions, signing nobody out', () => {
   const reject = `gateway reject_access ${ids.client} ${ids.resource}`;
   expect(driveWithFlow().commit(update('actors', disabled))).toEqual([reject, 'client close disabled']);
