@@ -194,7 +194,7 @@ export function keepUnseen(tables: Tables, keys: Set<string>, seen: PgSnapshot, 
   }
 }
 
-/** After {@link keepUnseen}: what no row shows of what was written may be missing in the database, and is written again. */
+/** In another epoch what no row shows of what was written may be missing, whatever a snapshot sees: it is written again. */
 export function writeAgain(tables: Tables, effects: Effects): void {
   for (const registration of tables.registrations.values()) keep(tables, { ...registration, xid: null }, effects);
 }

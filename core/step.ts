@@ -31,7 +31,7 @@ import { forgetHoldRecords } from './hold-records.ts';
 import { liftHold, placeHold } from './holds.ts';
 import { expectGrant, expectSession } from './due.ts';
 import { tick } from './tick.ts';
-import { keepUnseen, takeWritten } from './registration.ts';
+import { keepUnseen, takeWritten, writeAgain } from './registration.ts';
 import { saveEnded } from './records.ts';
 import { flushDueAt, flushed, flushFailed, putOff, resumeSessions } from './ledger.ts';
 import { missingFlows, writeUnseen } from './seen-writes.ts';
@@ -169,10 +169,12 @@ function takeRows(
     if (input.type === 'snapshot') {
       applyRows(state.tables, input.rows, keys, touched, effects);
       const seen = parsePgSnapshot(input.seen ?? '0:0:');
+      const isOtherEpoch = epochBefore !== null && epochBefore !== input.position.epoch;
+      if (isOtherEpoch) writeAgain(state.tables, effects);
       keepUnseen(state.tables, keys, seen, effects);
       const missing = missingFlows(state, input.rows.flows ?? [], seen);
       for (const flowId of missing) touched.flows.add(flowId);
-      if (epochBefore !== null && epochBefore !== input.position.epoch) writeUnseen(state, seen, effects);
+      if (isOtherEpoch) writeUnseen(state, seen, missing, effects);
       removeOthers(state.tables, keys, touched, effects);
       for (const { changes } of input.commits) applyChanges(state.tables, changes, touched, effects);
       endStaleness(state, effects);
