@@ -1,5 +1,8 @@
 // The holder of a device's socket at the edge: its bounds, over real socket pairs and under a clock that the test turns.
 import { afterEach, beforeEach, expect, test, vi } from 'vitest';
+import * as v from 'valibot';
+import { accountId } from '../../protocol/ids.ts';
+import { closes } from '../../protocol/reasons.ts';
 import { frameRates, joinRate, Link, unreadLengthMax } from '../../worker/edge/link.ts';
 import { grantsMax } from '../../core/grants.ts';
 import { ids } from '../support/world.ts';
@@ -10,7 +13,10 @@ import { Device } from './device.ts';
 import type { Role } from '../../protocol/roles.ts';
 
 beforeEach(() => void vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] }));
-afterEach(() => void vi.useRealTimers());
+afterEach(() => {
+  vi.restoreAllMocks();
+  vi.useRealTimers();
+});
 
 test('[P15.60] an edge asks a device to connect anew after 12 hours, give or take a tenth', async () => {
   for (const [chance, hours] of [
@@ -95,6 +101,21 @@ test('[P15.68] a device that sends faster than it may is closed, and what it sen
   expect(await object.closed).toMatchObject({ code: 1008 });
 });
 
+test('[P15.133] a device that is closed at a bound is told of in the log, one that leaves is not', async () => {
+  const logged = vi.spyOn(console, 'log').mockReturnValue();
+  const left = linked('client');
+  left.device.close();
+  await left.object.closed;
+  const { device } = linked('gateway');
+  device.sendBinary(new Uint8Array(1));
+  await device.closed;
+  const lines: unknown[] = logged.mock.calls.map(([line]) => JSON.parse(String(line)));
+  const { code, reason } = closes.too_large;
+  expect(lines).toEqual([
+    { level: 'warn', event: 'device_closed', account: ids.account, role: 'gateway', code, reason },
+  ]);
+});
+
 const joinFrame = { topic: 'client', event: 'phx_join', payload: null, ref: 0 };
 const heartbeatFrame = { topic: 'phoenix', event: 'heartbeat', payload: {}, ref: 1 };
 
@@ -109,9 +130,11 @@ function linked(role: Role, program = 'connlib') {
   const [outer, inner] = [new WebSocketPair(), new WebSocketPair()];
   const object = new Device(inner[1]);
   const refused = { status: 503, code: 'unavailable', detail: 'gone', retryAfterSeconds: 1 };
-  new Link(outer[1], { role, program }, async () => await Promise.resolve({ type: 'refused', refusal: refused })).start(
-    inner[0],
-    noWelcome,
-  );
+  const account = v.parse(accountId, ids.account);
+  new Link(
+    outer[1],
+    { account, role, program },
+    async () => await Promise.resolve({ type: 'refused', refusal: refused }),
+  ).start(inner[0], noWelcome);
   return { device: new Device(outer[0]), object };
 }

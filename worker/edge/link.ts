@@ -53,6 +53,9 @@ export const unreadLengthMax = {
   relay: 4 * 1024 * 1024,
 } as const satisfies Record<SocketRole, number>;
 
+/** Codes of those closes that a device brings about by being, sending or leaving unread too much. */
+const closesAtBound: ReadonlySet<number> = new Set([1008, 1009, 1013]);
+
 /** An invocation runs its old code as long as it holds a socket: a device is asked to connect anew after this, ± 10 %. */
 const lifeMs = 12 * 3_600_000;
 
@@ -82,6 +85,7 @@ async function dialObject(hello: AnyHello, place: Place, env: Env): Promise<Dial
 
 export class Link {
   readonly #device: WebSocket;
+  readonly #account: string;
   readonly #role: SocketRole;
   readonly #idleMs: number;
   readonly #uplink: Uplink;
@@ -95,8 +99,13 @@ export class Link {
   #idle: ReturnType<typeof setTimeout> | null = null;
   #life: ReturnType<typeof setTimeout> | null = null;
 
-  constructor(device: WebSocket, { role, program }: Pick<AnyHello, 'role' | 'program'>, dial: () => Promise<Dialled>) {
+  constructor(
+    device: WebSocket,
+    { account, role, program }: Pick<AnyHello, 'account' | 'role' | 'program'>,
+    dial: () => Promise<Dialled>,
+  ) {
     this.#device = device;
+    this.#account = account;
     this.#role = role;
     this.#idleMs = idleMs(role, { program });
     this.#frames = fullBucket(frameRates[role], Date.now());
@@ -210,6 +219,7 @@ export class Link {
     this.#isOver = true;
     clearTimeout(this.#idle);
     clearTimeout(this.#life);
+    if (closesAtBound.has(code)) log.warn('device_closed', { account: this.#account, role: this.#role, code, reason });
     closeQuietly(this.#device, code, reason);
     this.#uplink.close(code, reason);
   }
