@@ -50,6 +50,11 @@ test('[P1.46] a row of the log has the commit time of the WAL to the microsecond
   );
   await database.query('commit');
   await untilLogged(database, 3);
+  // The log is written without waiting for the object's answer, the lane after it.
+  await database.untilTrue(
+    `select to_lsn >= (select max(commit_end_lsn) from drawbridge.change_logs) from drawbridge.lanes where account_id = $1`,
+    [account],
+  );
 
   const { rows } = await database.query(
     `select l.seq::int, l.committed_at = pg_xact_commit_timestamp(w.xid::text::xid) as is_exact,
