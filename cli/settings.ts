@@ -2,10 +2,10 @@
 // set is looked up in the file that `npm run dev` leaves for the person beside it.
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
 import { UsageError } from '../dev/command.ts';
 import { developmentUrl } from '../dev/postgres.ts';
+import { stateDirectory } from '../dev/state-directory.ts';
 import { parseTokenKeys } from '../worker/token.ts';
 
 /** Each throws a {@link UsageError} when its variable is not usable; none repeats a value, which may be a secret. */
@@ -23,15 +23,13 @@ export type Settings = {
 
 type Environment = Readonly<Record<string, string | undefined>>;
 
-const stateDirectory = fileURLToPath(new URL('../.drawbridge', import.meta.url));
-
 /** Characters of an ingest key, at least. */
 const ingestKeyLengthMin = 32;
 
 export function readSettings(env: Environment): Settings {
   const set = (name: string) => (env[name] === '' ? undefined : env[name]);
   const key = (name: string) => {
-    const value = set(name) ?? readKeysFile(env['DRAWBRIDGE_STATE'] ?? stateDirectory)[name];
+    const value = set(name) ?? readKeysFile(stateDirectory(env))[name];
     if (value !== undefined && value !== '') return value;
     const advice = 'set it to the value that the worker has, or start the development system with `npm run dev`';
     throw new UsageError(`${name} is missing from the environment and from .drawbridge/env: ${advice}.`);

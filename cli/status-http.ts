@@ -38,8 +38,9 @@ function replicatorProblem({ leader, streaming }: ReplicatorFacts): string | nul
 export async function readWorker(url: string): Promise<Reading<WorkerFacts>> {
   const way = 'start it (`npm run worker`), or set WORKER_URL to where it listens';
   const response = await request(url, '/healthz', {}, way);
-  await response.body?.cancel();
+  const text = await response.text();
   if (!response.ok) throw new Error(`What answers at ${placeOf(url)} says ${response.status} to /healthz: ${way}.`);
+  if (text !== 'ok') throw new Error(`What answers at ${placeOf(url)} is not the worker: ${way}.`);
   return { facts: { url: placeOf(url) }, problem: null };
 }
 

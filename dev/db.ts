@@ -1,15 +1,15 @@
-// npm run db: the development database in the foreground, kept in .drawbridge/ from run to run; -- --reset starts over.
-import { fileURLToPath } from 'node:url';
+// npm run db: the development database in the foreground, kept from run to run; -- --reset starts over.
+import { join } from 'node:path';
 import { report, runCommand, UsageError } from './command.ts';
 import { developmentPort, removeDataDir, startPostgres, type RunningPostgres } from './postgres.ts';
-
-const wantedDir = fileURLToPath(new URL('../.drawbridge/postgres', import.meta.url));
+import { madeStateDirectory } from './state-directory.ts';
 
 await runCommand(async () => {
   const flags = process.argv.slice(2);
   const unknown = flags.find((flag) => flag !== '--reset');
   if (unknown !== undefined) throw new UsageError(`Unknown argument ${unknown}: npm run db takes only -- --reset.`);
   const port = developmentPort(process.env);
+  const wantedDir = join(madeStateDirectory(process.env), 'postgres');
   if (flags.includes('--reset')) await removeDataDir(wantedDir);
   const server = await startPostgres({ dataDir: wantedDir, port });
   void reportUnaskedEnd(server);

@@ -3,10 +3,10 @@
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { parseEnv } from 'node:util';
 import { UsageError } from './command.ts';
 import { developmentPort } from './postgres.ts';
+import { madeStateDirectory } from './state-directory.ts';
 import { makeTemporaryDir, serverUser } from './postgres-place.ts';
 import { parseTokenKeys } from '../worker/token.ts';
 
@@ -44,7 +44,7 @@ export function readSettings(args: readonly string[], environment: NodeJS.Proces
       slot: `drawbridge_dev_${randomBytes(6).toString('hex')}`,
     };
   }
-  const stateDir = env['DRAWBRIDGE_STATE'] ?? fileURLToPath(new URL('../.drawbridge', import.meta.url));
+  const stateDir = madeStateDirectory(env);
   return {
     isEphemeral: false,
     stateDir,

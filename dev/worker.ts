@@ -5,12 +5,14 @@
 // writes to, as the role drawbridge_edge; without it write-back waits. It needs DRAWBRIDGE_TOKEN_KEYS and DRAWBRIDGE_INGEST_KEY,
 // and takes DRAWBRIDGE_CONNECT_LIMITS. Prints one line with its address.
 import { fileURLToPath } from 'node:url';
+import { join } from 'node:path';
 import { mkdir } from 'node:fs/promises';
 import { convertV4MiniflareOptions, Miniflare } from 'miniflare';
 import { bundleWorker } from './worker-bundle.ts';
 import { leashChildren } from './leash.ts';
 import { parseConnectLimits } from '../worker/edge/limits.ts';
 import { parseTokenKeys } from '../worker/token.ts';
+import { madeStateDirectory } from './state-directory.ts';
 import { runCommand, UsageError } from './command.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -29,7 +31,7 @@ await runCommand(async () => {
       'DRAWBRIDGE_INGEST_KEY must be set to 32 characters or more, the same for worker and replicator',
     );
   }
-  const state = process.env['DRAWBRIDGE_WORKER_STATE'] ?? `${root}.drawbridge/worker`;
+  const state = process.env['DRAWBRIDGE_WORKER_STATE'] ?? join(madeStateDirectory(process.env), 'worker');
   await mkdir(state, { recursive: true, mode: 0o700 });
   leashChildren('workerd');
   const miniflare = new Miniflare(

@@ -1,7 +1,10 @@
 // Everything that can be missing or wrong in the database and around it: one sentence that says what and the way out, and
 // exit status 1.
 import { Client } from 'pg';
-import { afterAll, beforeAll, expect, test } from 'vitest';
+import { createServer } from 'node:http';
+import { once } from 'node:events';
+import * as v from 'valibot';
+import { afterAll, beforeAll, expect, onTestFinished, test } from 'vitest';
 import { migrate } from '../../dev/migrate.ts';
 import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
 import { acme, insertRow, other } from '../support/insert-row.ts';
@@ -151,6 +154,18 @@ test('status shows each part that is away with the way out, and the others still
   expect(err).toBe(
     'drawbridge: Not all is well: look at the slot, the replicator, the worker, the stream, the shared relays, 2 more.\n',
   );
+});
+
+test('what answers in the place of the worker is not called the worker', async () => {
+  const stranger = createServer((_, response) => response.end('{"ok":true}')).listen(0, '127.0.0.1');
+  onTestFinished(() => void stranger.close());
+  await once(stranger, 'listening');
+  const address = v.parse(v.object({ port: v.number() }), stranger.address());
+  const env = environment(server.url, { WORKER_URL: `http://127.0.0.1:${address.port}` });
+
+  const { out } = await drawbridgeHere(['status'], env);
+
+  expect(out).toMatch(/^worker +away +What answers at http:\/\/127.0.0.1:\d+ is not the worker: start it/m);
 });
 
 test('status without a database, or without migrations, still shows the rest', async () => {

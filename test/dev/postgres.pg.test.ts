@@ -9,6 +9,7 @@ import { fileURLToPath } from 'node:url';
 import * as v from 'valibot';
 import { describe, test as plainTest } from 'vitest';
 import { developmentPort, removeDataDir, startPostgres } from '../../dev/postgres.ts';
+import { environment, runFile } from '../cli/drawbridge.ts';
 import { pathGone, processGone } from '../support/processes.ts';
 import { query } from '../support/query.ts';
 
@@ -59,6 +60,21 @@ describe.concurrent.each([18, 15] as const)('Postgres %i', (version) => {
     expect(await server.stopped).toBeNull();
   });
 });
+
+test.for(['dev/db.ts', 'dev/worker.ts', 'dev/dev.ts'])(
+  '%s keeps its files where DRAWBRIDGE_STATE says, and says so when it cannot',
+  async (program, { openDir, expect }) => {
+    const file = join(openDir, 'file');
+    writeFileSync(file, '');
+
+    const ran = await runFile(`../../${program}`, [], environment('', { DRAWBRIDGE_STATE: file, PORT: '0' }));
+
+    expect([ran.code, ran.err]).toEqual([
+      2,
+      expect.stringMatching(/^drawbridge: .*\/file cannot be made a directory \(E/),
+    ]);
+  },
+);
 
 describe.concurrent('an embedded Postgres', () => {
   test.for(['SIGKILL', 'SIGINT', 'SIGTERM'] as const)(
