@@ -13,6 +13,12 @@ const withProcesses = { testTimeout: 60_000, hookTimeout: 60_000 };
 process.env['CLOUDFLARE_HYPERDRIVE_LOCAL_CONNECTION_STRING_EDGE_DATABASE'] ??=
   'postgres://nobody:none@127.0.0.1:1/none';
 
+// Random histories of the object: how many, and which. More of them, and others, are for whoever asks (CONTRIBUTING.md).
+const histories = {
+  seed: Number(process.env['HISTORIES_SEED'] ?? 1),
+  runs: Number(process.env['HISTORIES'] ?? 10),
+};
+
 export default defineConfig({
   test: {
     // Files that drive other processes mostly wait for them, so there is one more at work than there are cores.
@@ -44,7 +50,7 @@ export default defineConfig({
             },
           }),
         ],
-        test: { name: 'worker', include: ['test/**/*.worker.test.ts'], ...inProcess },
+        test: { name: 'worker', include: ['test/**/*.worker.test.ts'], provide: { histories }, ...inProcess },
       },
     ],
   },

@@ -31,9 +31,12 @@ export class RandomRows {
   readonly #rows = new Map<string, { readonly table: TableName; readonly row: WireRow }>();
   /** Rows that were there once, by name, as they were last: they may come back. */
   readonly #gone = new Map<string, WireRow>();
+  readonly #start: number;
   #syncs = 0;
 
-  constructor() {
+  /** `start`: when the history begins, milliseconds since 1970-01-01 UTC. */
+  constructor(start = 0) {
+    this.#start = start;
     const rows = firstRows();
     for (const table of tableNames) {
       for (const only of rows[table] ?? []) this.#rows.set(nameOf(table, only), { table, row: only });
@@ -43,6 +46,16 @@ export class RandomRows {
   /** The row that is there under `table/key`. */
   row(name: string): WireRow | undefined {
     return this.#rows.get(name)?.row;
+  }
+
+  /** Every row that is there. */
+  all(): Partial<Record<TableName, WireRow[]>> {
+    return Object.fromEntries(tableNames.map((table) => [table, this.#of(table)]));
+  }
+
+  /** The number of the site of a gateway, 1 where that is not known. */
+  siteOf(gateway: number): number {
+    return this.row(`gateways/${id('gw', gateway)}`)?.['group_id'] === id('site', 2) ? 2 : 1;
   }
 
   /** Makes one edit; returns its changes. */
@@ -88,7 +101,12 @@ export class RandomRows {
 
   #people(a: number, b: number, c: number): (() => Change[])[] {
     const clientToken = `tokens/${id('tokc', (a % actors) + 1)}`;
-    const ends = ['1970-01-01 06:00:00+00', '1970-01-02 12:00:00.5+00', '2100-01-01 00:00:00+00', null];
+    const ends = [
+      this.#timestamp(6 * 3_600_000),
+      this.#timestamp(36 * 3_600_000 + 500),
+      '2100-01-01 00:00:00+00',
+      null,
+    ];
     const config = `{"search_domain":"corp${b % 3}.test"}`;
     return [
       () => this.#change('actors', `actors/${id('act', (a % actors) + 1)}`, disabledIf(b % 4 === 0)),
@@ -136,6 +154,11 @@ export class RandomRows {
     const rows = this.#of(table);
     for (const only of rows) this.#remove(table, only);
     return [{ op: 'truncate', table }, ...(isGivenBack ? rows.flatMap((only) => this.#add(table, only)) : [])];
+  }
+
+  /** So many milliseconds after the start, as Postgres prints it. */
+  #timestamp(ms: number): string {
+    return `${new Date(this.#start + ms).toISOString().replace('T', ' ').slice(0, -1)}+00`;
   }
 
   #of(table: TableName): WireRow[] {
