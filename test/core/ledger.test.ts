@@ -301,7 +301,7 @@ test('[P15.109] an account that holds as many grants as it may grants nothing mo
   expect(driven.commit(remove('policies'))).toContain(reject);
 });
 
-test('[P15.131] what a client that is away is to be told keeps no more than half of the room for grants', () => {
+test('[P15.117] what a client that is away is to be told keeps no more than half of the room for grants', () => {
   for (const isRoom of [true, false]) {
     const driven = driveWithFlow();
     const [live] = driven.state.grants.values();

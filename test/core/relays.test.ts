@@ -336,7 +336,7 @@ test('[P15.81] the relays of one account are bounded, and one beyond the bound i
   expect(driven.state.relays.size).toBe(relaysMax);
 });
 
-test('[P15.132] relays that connect and never join are bounded too', () => {
+test('[P15.118] relays that connect and never join are bounded too', () => {
   const driven = drive(relayRows());
   const connectNow = (n: number) => driven.step({ type: 'connect', sessionId: `s${n}`, hello: relayHello() }).admission;
   for (let n = 0; n < 2 * relaysMax; n += 1) connectNow(n);

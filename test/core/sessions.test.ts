@@ -45,7 +45,7 @@ test('[P5.14] a disabled account or actor is refused, and told to come back late
   expect(codeOf(drive({ ...rows, actors: [row('actors', disabled)] }), clientHello())).toBe('actor_disabled');
 });
 
-test('[P15.132] an account with as many devices as it may have connected takes no other, and those that it has come back', () => {
+test('[P15.118] an account with as many devices as it may have connected takes no other, and those that it has come back', () => {
   const driven = drive();
   joinGateway(driven);
   joinClient(driven);

@@ -173,7 +173,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
     ]);
   });
 
-  test('[P15.130] the list of live sessions is known to the plan, however often one database session is given it', async () => {
+  test('[P15.116] the list of live sessions is known to the plan, however often one database session is given it', async () => {
     await db.query(`load 'auto_explain'`);
     await db.query('set local auto_explain.log_min_duration = 0');
     await db.query('set local auto_explain.log_nested_statements = on');

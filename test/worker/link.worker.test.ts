@@ -101,7 +101,7 @@ test('[P15.68] a device that sends faster than it may is closed, and what it sen
   expect(await object.closed).toMatchObject({ code: 1008 });
 });
 
-test('[P15.133] a device that is closed at a bound is told of in the log, one that leaves is not', async () => {
+test('[P15.119] a device that is closed at a bound is told of in the log, one that leaves is not', async () => {
   const logged = vi.spyOn(console, 'log').mockReturnValue();
   const left = linked('client');
   left.device.close();
