@@ -2,7 +2,7 @@
 // a session once it has one.
 import { createExecutionContext, reset, runInDurableObject } from 'cloudflare:test';
 import { env, exports } from 'cloudflare:workers';
-import { afterEach, expect, test } from 'vitest';
+import { afterEach, expect, test, vi } from 'vitest';
 import app from '../../worker/index.ts';
 import { accountObjectName } from '../../worker/env.ts';
 import { clientKey, commit, commitsDelivery, ids, remove, snapshotDelivery, update } from '../support/world.ts';
@@ -168,4 +168,18 @@ test('[P15.77] a frame that is nested deeply, or names a field twice, is answere
   expect((await client.closed).code).toBe(1009);
   gateway.send({ topic: 'phoenix', event: 'heartbeat', payload: {}, ref: 3 });
   expect(await gateway.frame()).toMatchObject({ ref: 3 });
+});
+
+test('[P15.120] a connection that is refused is told of in the log, with its account where its token is genuine', async () => {
+  await account().deliver(snapshotDelivery(100));
+  await account().deliver(commitsDelivery(100, [commit(101, update('accounts', disabled))]));
+  const logged = vi.spyOn(console, 'log').mockReturnValue();
+  await dial('client');
+  await dial('gateway', { signed: 'drawbridge.test.not.signed' });
+  const lines: unknown[] = logged.mock.calls.map(([line]) => JSON.parse(String(line)));
+  logged.mockRestore();
+  expect(lines).toEqual([
+    { level: 'info', event: 'connect_refused', account: ids.account, role: 'client', code: 'account_disabled' },
+    { level: 'info', event: 'connect_refused', account: null, role: 'gateway', code: 'invalid_token' },
+  ]);
 });
