@@ -120,7 +120,7 @@ export function takeWritten(
       if (outcome === 'refused') noteRefused(id, reason, effects);
     } else {
       if (outcome === 'refused') {
-        noteRefusal(state, registration, reason);
+        noteRefusal(state, registration, reason, effects);
         tables.evicted.add(id);
         noteRefused(id, reason, effects);
       }
@@ -211,12 +211,20 @@ function drop(tables: Tables, { table, id }: Registration, touched: Touched, eff
   effects.saves.push({ type: 'delete-row', table, key: id });
 }
 
-function noteRefusal(state: State, registration: Registration, reason: string | undefined): void {
+function noteRefusal(state: State, registration: Registration, reason: string | undefined, effects: Effects): void {
   const key = refusalKeyOf(registration);
-  if (state.refusals.delete(key) && hasWinner.test(reason ?? '')) wantWinner(state);
-  state.refusals.set(key, state.now + refusedMs);
+  const until = state.now + refusedMs;
+  state.refusals.delete(key);
+  state.refusals.set(key, until);
+  if (hasWinner.test(reason ?? '') && !areDevicesUnread(state.tables)) wantWinner(state, until, effects);
   const [oldest] = state.refusals.keys();
   if (state.refusals.size > refusalsMax && oldest !== undefined) state.refusals.delete(oldest);
+}
+
+/** A row that cannot be read may well be the one, and no snapshot makes it readable. */
+function areDevicesUnread({ unreadable }: Tables): boolean {
+  for (const name of unreadable) if (name.startsWith('clients/') || name.startsWith('gateways/')) return true;
+  return false;
 }
 
 function refusalKeyOf({ row, table }: Registration): string {

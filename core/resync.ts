@@ -1,6 +1,5 @@
 // An object's own request for a snapshot: when its rows are missing or known to be behind as somebody connects, when they turn out to
-// be behind though nobody connects, and when Postgres refuses the same device twice, so that a row must be there that this object
-// does not have.
+// be behind though nobody connects, and when Postgres refuses a device, so that a row must be there that this object does not have.
 //
 // The replicator speaks first, and as a rule has sent one by the time this is due. Asked at most once per wait, and the waits
 // grow until a snapshot comes. By itself an object asks a bounded number of times: what does not help then waits for somebody who
@@ -54,9 +53,11 @@ export function wantRows(state: State): void {
   if (state.position === null || state.stale) want(state, state.now + patienceMs);
 }
 
-/** Postgres has refused the same device twice. */
-export function wantWinner(state: State): void {
-  want(state, state.now);
+/** Postgres has refused a device for a row that is not here, and the stream may bring it until `at`. Asleep or not. */
+export function wantWinner(state: State, at: number, effects: Effects): void {
+  const { mark } = state.resync;
+  const aloneAt = Math.min(mark.aloneAt ?? Infinity, Math.max(at, mark.notBefore));
+  keepMark(state, { ...mark, aloneAt }, effects);
 }
 
 /** When to ask; null when there is nothing to ask for, or no database to ask through. */

@@ -37,7 +37,7 @@ function snapshot(driven: Drive): void {
 function refuse(driven: Drive, reason = 'clients_account_id_actor_id_external_id_key'): void {
   connect(driven);
   const taken = takeBatch(driven.state, ids.account, driven.records());
-  if (taken === null) throw new Error('nothing is to be written');
+  if (taken === null || taken.batch.devices.length === 0) throw new Error('no device is to be written');
   const results = taken.batch.devices.map(({ id }) => ({ id, outcome: 'refused' as const, reason }));
   driven.step({
     type: 'flushed',
@@ -134,27 +134,32 @@ test('[P6.34] by itself it asks eight times until a snapshot comes, and from the
   expect(resyncDueAt(driven.state)).toBeGreaterThan(driven.now);
 });
 
-test('[P6.27] a device that Postgres refuses twice, since another row has its key or an address, has the object ask at once', () => {
+test('[P6.27] a device that Postgres refuses, since another row has its key or an address, has the object ask when it may come back, asleep or not', () => {
   const driven = configured({ ...worldRows(), clients: [] });
   refuse(driven);
-  expect(resyncDueAt(driven.state)).toBe(null);
-  driven.now += 30_000;
-  refuse(driven);
-  expect(resyncDueAt(driven.state)).toBe(driven.now);
+  const dueAt = driven.now + 30_000;
+  expect(resyncDueAt(driven.state)).toBe(dueAt);
+  driven.sleep();
+  driven.state.ledger.isConfigured = true;
+  expect(resyncDueAt(driven.state)).toBe(dueAt);
+  driven.now = dueAt;
   driven.step({ type: 'resync-asked' });
-  driven.now += 30_000;
-  driven.commit(insert('clients', {}));
-  connect(driven);
+  expect(resyncDueAt(driven.state)).toBe(null);
+  // Not more often than any request.
+  refuse(driven);
+  expect(resyncDueAt(driven.state)).toBe(driven.now + 30_000);
+  snapshot(driven);
   expect(resyncDueAt(driven.state)).toBe(null);
 });
 
-test('[P6.39] a device that Postgres refuses for something else than its key or an address has no snapshot taken, however often', () => {
+test('[P6.39] a device that Postgres refuses for something else than its key or an address, or for a row that cannot be read, has no snapshot taken, however often', () => {
   const driven = configured({ ...worldRows(), clients: [] });
   for (const reason of ['three_devices_each', 'P0001', 'P0001']) {
     refuse(driven, reason);
     expect(resyncDueAt(driven.state)).toBe(null);
     driven.now += 30_000;
   }
+  driven.commit(insert('clients', { verified_at: 'no time' }));
   refuse(driven, 'network_addresses_pkey');
-  expect(resyncDueAt(driven.state)).toBe(driven.now);
+  expect(resyncDueAt(driven.state)).toBe(null);
 });
