@@ -272,9 +272,9 @@ export class RandomObject {
 
   #believe(read: Read): void {
     this.#beliefs.begin(this.#read.state);
-    const sessionOfKey = new Map([...read.state.sessions.values()].map((session) => [session.publicKey, session]));
+    const sessions = new Map([...read.state.sessions.values()].map((session) => [nameOf(session), session]));
     for (const link of this.#links) {
-      const session = link.isOpen ? sessionOfKey.get(link.device.publicKey) : undefined;
+      const session = link.isOpen ? sessions.get(nameOf(link.device)) : undefined;
       if (session !== undefined) {
         link.deviceId = session.deviceId;
         this.#beliefs.connected(session.deviceId, link.device.generation);
@@ -297,6 +297,11 @@ export class RandomObject {
       else this.#beliefs.toGateway(deviceId, JSON.parse(happening.text));
     }
   }
+}
+
+/** One program is two devices under the tokens of two sites. */
+function nameOf({ publicKey, tokenId }: { readonly publicKey: string; readonly tokenId: string }): string {
+  return `${publicKey} ${tokenId}`;
 }
 
 /** Live grants that are gone, of those that a gateway has accepted. */
