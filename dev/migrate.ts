@@ -6,7 +6,7 @@ import { readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { Client, DatabaseError } from 'pg';
-import { report } from './command.ts';
+import { report, UsageError } from './command.ts';
 import { developmentUrl } from './postgres.ts';
 
 export interface MigrateOptions {
@@ -193,6 +193,11 @@ function messageOf(error: unknown): string {
 }
 
 if (import.meta.main) {
-  const url = process.env['DATABASE_URL'] ?? developmentUrl(process.env);
-  await migrate(url, { log: (line) => console.log(line) }).catch(report);
+  try {
+    const [unknown] = process.argv.slice(2);
+    if (unknown !== undefined) throw new UsageError(`Unknown argument ${unknown}: name the database by DATABASE_URL.`);
+    await migrate(process.env['DATABASE_URL'] ?? developmentUrl(process.env), { log: (line) => console.log(line) });
+  } catch (cause) {
+    report(cause);
+  }
 }
