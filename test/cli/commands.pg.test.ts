@@ -2,35 +2,31 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import * as v from 'valibot';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { migrate } from '../../dev/migrate.ts';
-import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { startDatabase, type Database } from '../support/database.ts';
 import { hashSecret, parseTokenKeys, verifyToken } from '../../worker/token.ts';
 import { sharedAccountId } from '../../protocol/ids.ts';
 import { acme, insertRow } from '../support/insert-row.ts';
 import { drawbridge, drawbridgeHere, environment, ingestKey, jsonOf, tokenKeys, type Ran } from './drawbridge.ts';
 
-let server: RunningPostgres;
+let database: Database;
 let db: Client;
 let actor: string;
 let identity: string;
 let site: string;
 
 beforeAll(async () => {
-  server = await startPostgres();
-  await migrate(server.url);
-  db = new Client({ connectionString: server.url });
-  await db.connect();
+  database = await startDatabase();
+  ({ db } = database);
   await insertRow(db, 'accounts', { id: acme, name: 'Acme', slug: 'acme' });
   actor = await insertRow(db, 'actors', { name: 'Alice' });
   identity = await insertRow(db, 'auth_identities', { actor_id: actor });
   site = await insertRow(db, 'gateway_groups', { name: 'Headquarters' });
 });
 afterAll(async () => {
-  await db.end();
-  await server.stop();
+  await database.stop();
 });
 
 test('[P12.30] token create signs the place where the account lives', async () => {
@@ -42,7 +38,7 @@ test('[P12.30] token create signs the place where the account lives', async () =
   ] as const) {
     const ran = await drawbridgeHere(
       ['token', 'create', '--account', account, '--type', 'client', '--actor', name],
-      environment(server.url),
+      environment(database.url),
     );
     expect(verifyToken(ran.out.trim(), parseTokenKeys(tokenKeys))).toMatchObject({ place });
   }
@@ -115,7 +111,7 @@ test('[P5.93] token keys counts by signing key the tokens that are left, those t
     const args = ['token', 'create', '--account', 'acme', '--type', 'client', '--actor', 'Alice', '--json', ...more];
     return v.parse(
       minted,
-      jsonOf(await drawbridgeHere(args, environment(server.url, { DRAWBRIDGE_TOKEN_KEYS: keys }))),
+      jsonOf(await drawbridgeHere(args, environment(database.url, { DRAWBRIDGE_TOKEN_KEYS: keys }))),
     );
   };
   const left = async (key: string | null) =>
@@ -143,19 +139,19 @@ test('tokens of relays are made and revoked, of the account or of none', async (
     const named = account === null ? [] : ['--account', account];
     const made = await drawbridgeHere(
       ['token', 'create', ...named, '--type', 'relay_group', '--group', group],
-      environment(server.url),
+      environment(database.url),
     );
     const token = verifyToken(made.out.trim(), parseTokenKeys(tokenKeys));
     expect(token).toMatchObject({ type: 'relay_group', accountId: owner ?? sharedAccountId });
     const { rows } = await db.query('select account_id::text from tokens where id = $1', [token?.tokenId]);
     expect(rows).toEqual([{ account_id: owner }]);
-    const revoked = await drawbridgeHere(['token', 'revoke', token?.tokenId ?? ''], environment(server.url));
+    const revoked = await drawbridgeHere(['token', 'revoke', token?.tokenId ?? ''], environment(database.url));
     expect(revoked.out).toContain(`of ${group} in ${account === null ? 'no account' : 'the account acme'}.`);
     expect((await db.query('select from tokens where id = $1', [token?.tokenId])).rowCount).toBe(0);
   }
   const unknown = await drawbridgeHere(
     ['token', 'create', '--type', 'relay_group', '--group', 'Frankfurt'],
-    environment(server.url),
+    environment(database.url),
   );
   expect([unknown.code, unknown.err]).toEqual([1, expect.stringContaining('There is no shared relay group')]);
 });
@@ -167,7 +163,7 @@ test('a key that is not set comes from the file that npm run dev writes', async 
 
   const ran = await drawbridge(
     args,
-    environment(server.url, { DRAWBRIDGE_TOKEN_KEYS: '', DRAWBRIDGE_STATE: directory }),
+    environment(database.url, { DRAWBRIDGE_TOKEN_KEYS: '', DRAWBRIDGE_STATE: directory }),
   );
 
   rmSync(directory, { recursive: true });
@@ -234,9 +230,9 @@ const counted = v.object({ keys: v.array(v.object({ key: v.nullable(v.string()),
 const tokenRow = v.looseObject({ secret_salt: v.string(), secret_hash: v.string(), expires_at: v.date() });
 
 function run(...args: string[]): Promise<Ran> {
-  return drawbridgeHere(args, environment(server.url));
+  return drawbridgeHere(args, environment(database.url));
 }
 
 function runProcess(...args: string[]): Promise<Ran> {
-  return drawbridge(args, environment(server.url));
+  return drawbridge(args, environment(database.url));
 }

@@ -1,20 +1,17 @@
 // `drawbridge flows`: the ledger of one account, as people and programs read it.
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { migrate } from '../../dev/migrate.ts';
-import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { startDatabase, type Database } from '../support/database.ts';
 import { acme, insertRow } from '../support/insert-row.ts';
 import { id } from '../support/world.ts';
 import { drawbridgeHere, environment, jsonOf } from './drawbridge.ts';
 
-let server: RunningPostgres;
+let database: Database;
 let db: Client;
 let client = '';
 beforeAll(async () => {
-  server = await startPostgres();
-  await migrate(server.url);
-  db = new Client({ connectionString: server.url });
-  await db.connect();
+  database = await startDatabase();
+  ({ db } = database);
   await insertRow(db, 'accounts', { id: acme, name: 'Acme', slug: 'acme' });
   client = await insertRow(db, 'clients', { name: 'Laptop' });
   for (const [n, granted, ended] of [
@@ -41,11 +38,10 @@ beforeAll(async () => {
   }
 });
 afterAll(async () => {
-  await db.end();
-  await server.stop();
+  await database.stop();
 });
 
-const flows = async (...args: string[]) => await drawbridgeHere(['flows', ...args], environment(server.url));
+const flows = async (...args: string[]) => await drawbridgeHere(['flows', ...args], environment(database.url));
 
 test('flows are listed newest first, with the names of what is there and the ids of what is not', async () => {
   expect(jsonOf(await flows('acme', '--json'))).toMatchObject({

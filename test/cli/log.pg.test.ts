@@ -3,19 +3,16 @@ import { Client } from 'pg';
 import * as v from 'valibot';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { pageSql, pageValues, parseCursor, readLog, type LogEntry } from '../../cli/log-query.ts';
-import { migrate } from '../../dev/migrate.ts';
-import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { startDatabase, type Database } from '../support/database.ts';
 import { acme, insertRow, other } from '../support/insert-row.ts';
 import { complaintOf, drawbridgeHere, environment, jsonOf } from './drawbridge.ts';
 
-let server: RunningPostgres;
+let database: Database;
 let db: Client;
 
 beforeAll(async () => {
-  server = await startPostgres();
-  await migrate(server.url);
-  db = new Client({ connectionString: server.url });
-  await db.connect();
+  database = await startDatabase();
+  ({ db } = database);
   await insertRow(db, 'accounts', { id: acme, name: 'Acme', slug: 'acme' });
   // Days 1 to 30 of a month, three commits of two changes each at one time a day; every tenth day a truncate for all.
   await db.query(
@@ -40,8 +37,7 @@ beforeAll(async () => {
   );
 });
 afterAll(async () => {
-  await db.end();
-  await server.stop();
+  await database.stop();
 });
 
 const pageSchema = v.object({
@@ -130,7 +126,7 @@ test('[P15.97] the newest page of the log looks into no day before those that fi
   expect(read).toEqual(whole.rows);
   expect(read).toHaveLength(30 * 2 * 2 + 3 + 1);
 
-  const holder = new Client({ connectionString: server.url });
+  const holder = new Client({ connectionString: database.url });
   await holder.connect();
   await holder.query('begin');
   await holder.query('lock table only drawbridge.change_logs_20260305 in access exclusive mode');
@@ -190,5 +186,5 @@ test('log takes the id of an account that is gone, and no other name of it', asy
 });
 
 function log(...args: string[]) {
-  return drawbridgeHere(['log', ...args], environment(server.url));
+  return drawbridgeHere(['log', ...args], environment(database.url));
 }

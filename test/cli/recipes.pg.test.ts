@@ -1,8 +1,7 @@
 // docs/recipes.md can be tried as it stands: each of its commands does what it is for, in the account of `npm run seed`.
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { afterAll, beforeAll, expect, test } from 'vitest';
-import { migrate } from '../../dev/migrate.ts';
-import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { startDatabase, type Database } from '../support/database.ts';
 import { seed } from '../../dev/seed.ts';
 import { recipeLines, wordsOf } from './recipes.ts';
 import { drawbridgeHere, environment, tokenKeys } from './drawbridge.ts';
@@ -10,19 +9,16 @@ import { drawbridgeHere, environment, tokenKeys } from './drawbridge.ts';
 /** What a recipe needs beyond the database has its own tests. */
 const needsMore = /^(?:status|verify|resync|explain|access) /;
 
-let server: RunningPostgres;
+let database: Database;
 let db: Client;
 
 beforeAll(async () => {
-  server = await startPostgres();
-  await migrate(server.url);
-  db = new Client({ connectionString: server.url });
-  await db.connect();
+  database = await startDatabase();
+  ({ db } = database);
   await seed(db, { tokenKeys });
 });
 afterAll(async () => {
-  await db.end();
-  await server.stop();
+  await database.stop();
 });
 
 test('every command of the recipes does something', async () => {
@@ -30,7 +26,7 @@ test('every command of the recipes does something', async () => {
   const outputs: string[] = [];
   for (const command of recipeLines.filter((line) => !needsMore.test(line))) {
     const args = wordsOf(command.replace('0191d3c0-0000-4000-8000-000000000000', rows[0]?.id ?? ''));
-    const ran = await drawbridgeHere(args, environment(server.url));
+    const ran = await drawbridgeHere(args, environment(database.url));
     expect([command, ran.code, ran.err]).toEqual([command, 0, '']);
     outputs.push(ran.out);
   }

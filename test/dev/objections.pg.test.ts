@@ -1,8 +1,7 @@
 // Triggers of the database's owner that object to rows which the edge writes, with one error or another.
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from 'vitest';
-import { migrate } from '../../dev/migrate.ts';
-import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { startDatabase, type Database } from '../support/database.ts';
 import { queryMsMax } from '../../worker/write-back/waits.ts';
 import { acme, insertRow } from '../support/insert-row.ts';
 import { id } from '../support/world.ts';
@@ -31,17 +30,14 @@ const client = (n: number, name: string) => ({
   revision: n,
 });
 
-let server: RunningPostgres;
+let database: Database;
 let db: Client;
 beforeAll(async () => {
-  server = await startPostgres();
-  await migrate(server.url);
-  db = new Client({ connectionString: server.url });
-  await db.connect();
+  database = await startDatabase();
+  ({ db } = database);
 });
 afterAll(async () => {
-  await db.end();
-  await server.stop();
+  await database.stop();
 });
 beforeEach(async () => {
   await db.query('begin');

@@ -1,23 +1,19 @@
-import { Client } from 'pg';
+import type { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { jurisdictions, locationHints } from '../../protocol/place.ts';
-import { migrate } from '../../dev/migrate.ts';
-import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { startDatabase, type Database } from '../support/database.ts';
 import { acme, insertRow, other, refusalOf, type Values } from '../support/insert-row.ts';
 
 describe.each([18, 15] as const)('a row on Postgres %i', (version) => {
-  let server: RunningPostgres;
+  let database: Database;
   let db: Client;
 
   beforeAll(async () => {
-    server = await startPostgres({ version });
-    await migrate(server.url);
-    db = new Client({ connectionString: server.url });
-    await db.connect();
+    database = await startDatabase({ version });
+    ({ db } = database);
   });
   afterAll(async () => {
-    await db.end();
-    await server.stop();
+    await database.stop();
   });
   beforeEach(async () => {
     await db.query('begin');

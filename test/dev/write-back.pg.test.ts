@@ -1,9 +1,8 @@
 // The functions by which the edge writes, called as its role calls them, on both supported ends of Postgres.
 import { Client } from 'pg';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
-import { migrate } from '../../dev/migrate.ts';
 import { setRolePassword } from '../../dev/role-password.ts';
-import { startPostgres, type RunningPostgres } from '../../dev/postgres.ts';
+import { startDatabase, type Database } from '../support/database.ts';
 import { tableNames } from '../../protocol/tables.ts';
 import { acme, insertRow, other } from '../support/insert-row.ts';
 import { id } from '../support/world.ts';
@@ -46,17 +45,14 @@ const session = (n: number) => ({
 });
 
 describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (version) => {
-  let server: RunningPostgres;
+  let database: Database;
   let db: Client;
   beforeAll(async () => {
-    server = await startPostgres({ version });
-    await migrate(server.url);
-    db = new Client({ connectionString: server.url });
-    await db.connect();
+    database = await startDatabase({ version });
+    ({ db } = database);
   });
   afterAll(async () => {
-    await db.end();
-    await server.stop();
+    await database.stop();
   });
   beforeEach(async () => {
     await db.query('begin');
@@ -368,7 +364,7 @@ describe.each([18, 15] as const)('the functions of write-back on Postgres %i', (
   });
 
   test('[P7.35] the role of the edge may call these functions and do nothing else', async () => {
-    const edge = new Client({ connectionString: await setRolePassword(server.url, 'drawbridge_edge', 'secret') });
+    const edge = new Client({ connectionString: await setRolePassword(database.url, 'drawbridge_edge', 'secret') });
     await edge.connect();
     try {
       for (const table of [

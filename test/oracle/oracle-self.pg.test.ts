@@ -3,7 +3,8 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest';
 import { must } from '../../protocol/assert.ts';
 import { insertRow } from '../support/insert-row.ts';
-import { startOracleDatabase, type OracleDatabase } from './database.ts';
+import { startOracleDatabase } from './database.ts';
+import type { Database } from '../support/database.ts';
 import { askAccess, askUntil, type Answer, type Subject } from './oracle.ts';
 
 /** A Wednesday. */
@@ -12,7 +13,7 @@ const dayMs = 86_400_000;
 
 const account = '00000000-0000-4000-8000-000000000001';
 
-let database: OracleDatabase;
+let database: Database;
 beforeAll(async () => {
   database = await startOracleDatabase();
   await database.db.query(`insert into accounts (id, name) values ($1, 'acme')`, [account]);

@@ -2,11 +2,12 @@
 // different ways, and everywhere else against the local clock.
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { must } from '../../protocol/assert.ts';
-import { startOracleDatabase, type OracleDatabase } from './database.ts';
+import { startOracleDatabase } from './database.ts';
+import type { Database } from '../support/database.ts';
 
 const hourMs = 3_600_000;
 
-let database: OracleDatabase;
+let database: Database;
 beforeAll(async () => {
   database = await startOracleDatabase();
 });

@@ -3,7 +3,8 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import type { Change, WireRow } from '../../protocol/commit.ts';
 import { keyColumns } from '../../protocol/tables.ts';
-import { startOracleDatabase, type OracleDatabase } from './database.ts';
+import { startOracleDatabase } from './database.ts';
+import type { Database } from '../support/database.ts';
 import { askAccess } from './oracle.ts';
 import { createRandomAccount, randomSubjects } from './random-account.ts';
 import { randomClock, randomStart } from './random-clock.ts';
@@ -11,7 +12,7 @@ import { applyEdit, randomEdit } from './random-edit.ts';
 import { seededRandom } from './random.ts';
 import { changesBetween, readRows } from './rows.ts';
 
-let database: OracleDatabase;
+let database: Database;
 beforeAll(async () => {
   database = await startOracleDatabase();
 });
